@@ -1,0 +1,1 @@
+"""The Kubernetes operator: reconciles TrainingJob, EvaluationJob and ModelDeployment onto KubeRay."""
