@@ -1,0 +1,5 @@
+"""`python -m modelyard` is `modelyard`."""
+
+from modelyard.cli import main
+
+main()

@@ -1,0 +1,71 @@
+"""The verbs of `modelyard`, and the one place where an error becomes words and an exit code.
+
+Verb modules import nothing heavy at their top: `modelyard --help` must answer in half a second.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+
+import typer
+
+from modelyard.cli import logs, run, runs, status
+from modelyard.errors import ModelyardError
+
+app = typer.Typer(
+    name="modelyard",
+    help="One manifest from raw text to a trained, evaluated, traceable, answering language model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# In the order in which a new user meets them.
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
+app.command("runs")(runs.runs)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from modelyard import __version__
+
+        typer.echo(f"modelyard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The console script: run a verb; a ModelyardError ends in its message, its hint and its exit code."""
+    try:
+        app()
+    except ModelyardError as error:
+        _tell(str(error), error.hint)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `modelyard runs | head`
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        with tempfile.NamedTemporaryFile("w", prefix="modelyard-error-", suffix=".log", delete=False) as log:
+            traceback.print_exc(file=log)
+        _tell(f"internal error: {type(error).__name__}: {error}", f"this is a bug; its traceback is in {log.name}")
+        sys.exit(1)
+
+
+def _tell(message: str, hint: str) -> None:
+    for number, line in enumerate(message.splitlines() or [""]):
+        typer.echo(f"error: {line}" if number == 0 else f"       {line}", err=True)
+    if hint:
+        typer.echo(f"hint:  {hint}", err=True)

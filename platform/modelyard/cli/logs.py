@@ -1,0 +1,7 @@
+"""`modelyard logs`."""
+
+from __future__ import annotations
+
+
+def logs() -> None:
+    """(being written)"""

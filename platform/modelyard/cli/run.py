@@ -1,0 +1,7 @@
+"""`modelyard run`."""
+
+from __future__ import annotations
+
+
+def run() -> None:
+    """(being written)"""

@@ -1,0 +1,7 @@
+"""`modelyard runs`."""
+
+from __future__ import annotations
+
+
+def runs() -> None:
+    """(being written)"""

@@ -1,0 +1,7 @@
+"""`modelyard status`."""
+
+from __future__ import annotations
+
+
+def status() -> None:
+    """(being written)"""
