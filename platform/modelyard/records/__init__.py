@@ -14,6 +14,7 @@ from modelyard.records.lineage import (
     StageOutput,
     StageRecord,
     SuiteResult,
+    TensorRecord,
     VersionRecord,
 )
 from modelyard.records.record import Part, Record
@@ -59,6 +60,7 @@ __all__ = [
     "StageRecord",
     "StatusDocument",
     "SuiteResult",
+    "TensorRecord",
     "Verdict",
     "VersionRecord",
 ]

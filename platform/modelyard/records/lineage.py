@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from modelyard.records.record import Part, Record
 from modelyard.records.status import MetricValue, Verdict
@@ -94,8 +94,24 @@ class AttemptRecord(Record):
     commits: tuple[str, ...] = ()
 
 
+class TensorRecord(Part):
+    """A tensor of a checkpointed model. `dtype` is the model's own, in safetensors' words (F32, BF16).
+
+    `aliases` are further names of the same tensor (tied embeddings).
+    """
+
+    name: str
+    kind: Literal["master", "frozen", "buffer"]
+    shape: tuple[int, ...]
+    dtype: str
+    aliases: tuple[str, ...] = ()
+
+
 class CommitRecord(Record):
-    """`COMMITTED.json`, written last into a checkpoint: what has none does not exist."""
+    """`COMMITTED.json`, written last into a checkpoint: what has none does not exist.
+
+    `scalars` is what is the same on every worker: optimizer hyperparameters, counters, schedule.
+    """
 
     step: int
     attempt: int
@@ -106,6 +122,7 @@ class CommitRecord(Record):
     scalars: dict[str, Any]
     created: str
     metrics: dict[str, float] = {}
+    tensors: tuple[TensorRecord, ...] = ()
 
 
 class GateResult(Part):
