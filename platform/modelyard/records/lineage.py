@@ -81,6 +81,7 @@ class AttemptRecord(Record):
 
     A `driver` claim takes the run over; a `group` claim is a (re)start of the worker group below driver `driver`.
     `commits` are the checkpoint folders that counted when the claim was made: of earlier attempts no others count.
+    `stages` are, by stage, the digests of the stage records that counted then, likewise.
     """
 
     attempt: int
@@ -92,6 +93,8 @@ class AttemptRecord(Record):
     boot_id: str = ""
     claimed: str
     commits: tuple[str, ...] = ()
+    stages: dict[str, str] = {}
+    pid_namespace: str = ""
 
 
 class TensorRecord(Part):

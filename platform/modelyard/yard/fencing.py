@@ -1,0 +1,280 @@
+"""Who may write in a run: numbered claims, of which the highest holds.
+
+`runs/<id>/attempts/00000001.json` is a claim (AttemptRecord), put-if-absent, so every number is taken once. A driver
+claim takes the run over; a group claim is a (re)start of the worker group below that driver. Whoever finds a later
+claim stops (FencedError). Safety rests on the numbers alone; clocks and heartbeats only decide how soon one may take
+over. What an older attempt still slips in after the take-over does not count: the claim that followed it lists the
+commits and stage records that stood, and of earlier attempts no others count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from modelyard.errors import ConflictError, FencedError, RunHeldError, StorageError
+from modelyard.records import AttemptRecord, StageRecord
+from modelyard.yard.digests import digest_bytes
+from modelyard.yard.layout import RunFolder
+from modelyard.yard.processes import ProcessIdentity, is_running, this_process
+from modelyard.yard.publishing import publish, replace, sweep
+from modelyard.yard.reading import read_bytes, read_record
+
+STALE_SECONDS = 60.0  # a holder that has not been seen for this long may be taken over
+BEAT_SECONDS = 5.0
+NO_COMMITS: Callable[[], Sequence[str]] = tuple
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The last driver of a run: who, whether it lives, and when it was last seen (RFC 3339)."""
+
+    attempt: int
+    host: str
+    pid: int
+    claimed: str
+    last_seen: str
+    state: Literal["living", "silent", "dead", "released"]
+
+    @property
+    def alive(self) -> bool:
+        return self.state == "living"
+
+    @property
+    def since(self) -> str | None:
+        """Since when the driver has been gone; None while it lives."""
+        return None if self.alive else self.last_seen
+
+
+class Lease:
+    """A driver's hold on a run: `attempt` is its number, a daemon thread renews its heartbeat."""
+
+    def __init__(self, run: RunFolder, attempt: int, beat_seconds: float = BEAT_SECONDS) -> None:
+        self.run = run
+        self.attempt = attempt
+        self._beat_seconds = beat_seconds
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{attempt}", daemon=True)
+
+    def start(self) -> Self:
+        """Begin to renew the heartbeat."""
+        self._thread.start()
+        return self
+
+    def check(self) -> None:
+        """Raise FencedError when a later driver has taken the run over."""
+        check_attempt(self.run, self.attempt)
+
+    def release(self) -> None:
+        """Let the run go: the next driver need not wait. Twice is fine."""
+        if self._released.is_set():
+            return
+        self._released.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with contextlib.suppress(StorageError):  # a full disk: the process ends, which says the same
+            replace(_released_path(self.run, self.attempt), b"")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        while not self._released.wait(self._beat_seconds):
+            with contextlib.suppress(OSError):
+                os.utime(_heartbeat_path(self.run, self.attempt))
+
+
+def take_over(
+    run: RunFolder,
+    *,
+    commits: Callable[[], Sequence[str]] = NO_COMMITS,
+    stale_seconds: float = STALE_SECONDS,
+    now: Callable[[], float] = time.time,
+    beat_seconds: float = BEAT_SECONDS,
+) -> Lease:
+    """Claim a run for this driver; `commits` names the checkpoint folders that count at this moment.
+
+    Raises RunHeldError, naming the holder, while another driver lives.
+    """
+    while True:
+        standing = claims(run)
+        _refuse_living(run, standing, stale_seconds, now)
+        number = standing[-1].attempt + 1 if standing else 1
+        heartbeat = _heartbeat_path(run, number)
+        replace(heartbeat, b"")
+        with contextlib.suppress(ConflictError):  # another driver was first: look at it
+            _claim(run, number, "driver", number, commits=commits(), at=now())
+            break
+    for folder in (run.path, run.attempts, run.stages("train").parent):
+        sweep(folder, older_than_seconds=stale_seconds)
+    return Lease(run, number, beat_seconds).start()
+
+
+def claim_group(run: RunFolder, *, driver: int, commits: Callable[[], Sequence[str]] = NO_COMMITS) -> int:
+    """Claim the next attempt for a (re)started worker group below a driver; called by its rank 0.
+
+    Raises FencedError when a later driver has taken the run over.
+    """
+    while True:
+        check_attempt(run, driver)
+        number = claims(run)[-1].attempt + 1
+        counted = commits()
+        check_attempt(run, driver)
+        with contextlib.suppress(ConflictError):
+            _claim(run, number, "group", driver, commits=counted, at=time.time())
+            return number
+
+
+def check_attempt(run: RunFolder, attempt: int) -> None:
+    """Raise FencedError when a later claim fences `attempt`: any later driver, or for a group a later group."""
+    standing = claims(run)
+    mine = next((claim for claim in standing if claim.attempt == attempt), None)
+    if mine is None:
+        raise FencedError(f"attempt {attempt} of run {run.run_id} was never claimed; nothing was changed")
+    for claim in standing:
+        if claim.attempt > attempt and (claim.role == "driver" or mine.role == "group"):
+            raise FencedError(
+                f"attempt {attempt} of run {run.run_id} was taken over by attempt {claim.attempt} "
+                f"({claim.role} on {claim.host}, pid {claim.pid}, at {claim.claimed}); this one changes nothing more"
+            )
+
+
+def claims(run: RunFolder) -> list[AttemptRecord]:
+    """All claims on a run, oldest first."""
+    paths = sorted(path for path in run.attempts.glob("*.json") if path.stem.isdigit())
+    return [read_record(path, AttemptRecord) for path in paths]
+
+
+def counts(standing: Sequence[AttemptRecord], attempt: int, commit: str) -> bool:
+    """Whether what `attempt` committed as `commit` counts: no later claim, or the next one lists it."""
+    following = min((claim for claim in standing if claim.attempt > attempt), key=_number, default=None)
+    return following is None or commit in following.commits
+
+
+def counted_commits(run: RunFolder, commits: Iterable[tuple[str, int]]) -> list[str]:
+    """Of checkpoint folders with their attempts, those that count, in the order given."""
+    standing = claims(run)
+    return [commit for commit, attempt in commits if counts(standing, attempt, commit)]
+
+
+def publish_stage(run: RunFolder, record: StageRecord) -> None:
+    """Write a stage's record; raises FencedError before (nothing is written) or after (what is does not count)."""
+    check_attempt(run, record.attempt)
+    replace(run.stages(record.stage), record.to_json())
+    check_attempt(run, record.attempt)
+
+
+def read_stage(run: RunFolder, stage: str) -> StageRecord | None:
+    """A stage's record when it stands and counts, else None."""
+    data = read_bytes(run.stages(stage))
+    if data is None:
+        return None
+    record = StageRecord.from_json(data, origin=str(run.stages(stage)))
+    later = [claim for claim in claims(run) if claim.role == "driver" and claim.attempt > record.attempt]
+    return record if not later or later[0].stages.get(stage) == digest_bytes(data) else None
+
+
+def holder(
+    run: RunFolder, *, stale_seconds: float = STALE_SECONDS, now: Callable[[], float] = time.time
+) -> Holder | None:
+    """The run's last driver and whether it lives; None when the run has had none."""
+    return _holder(run, claims(run), stale_seconds, now)
+
+
+def judge(
+    *, released: bool, running: bool | None, silent_seconds: float, stale_seconds: float
+) -> Literal["living", "silent", "dead", "released"]:
+    """What to think of a holder. `running` is None when its process cannot be seen from here.
+
+    A process that exists but has not beaten for long is frozen: silent, and may be taken over.
+    """
+    if released:
+        return "released"
+    if running is False:
+        return "dead"
+    return "living" if silent_seconds < stale_seconds else "silent"
+
+
+def _holder(
+    run: RunFolder, standing: Sequence[AttemptRecord], stale_seconds: float, now: Callable[[], float]
+) -> Holder | None:
+    last = next((claim for claim in reversed(standing) if claim.role == "driver"), None)
+    if last is None:
+        return None
+    released = _mtime(_released_path(run, last.attempt))
+    seen = released or _mtime(_heartbeat_path(run, last.attempt)) or _seconds(last.claimed)
+    who = ProcessIdentity(last.host, last.boot_id, last.pid_namespace, last.pid, last.process_start)
+    state = judge(
+        released=released is not None,
+        running=is_running(who),
+        silent_seconds=now() - seen,
+        stale_seconds=stale_seconds,
+    )
+    return Holder(last.attempt, last.host, last.pid, last.claimed, _rfc3339(seen), state)
+
+
+def _refuse_living(
+    run: RunFolder, standing: Sequence[AttemptRecord], stale_seconds: float, now: Callable[[], float]
+) -> None:
+    last = _holder(run, standing, stale_seconds, now)
+    if last is not None and last.alive:
+        raise RunHeldError(
+            f"run {run.run_id} is held by pid {last.pid} on {last.host} since {last.claimed} "
+            f"(attempt {last.attempt}, last seen {last.last_seen})",
+            hint=f"`modelyard logs -f {run.run_id}` follows it; it is taken over when silent for {stale_seconds:.0f} s",
+        )
+
+
+def _claim(run: RunFolder, number: int, role: str, driver: int, *, commits: Sequence[str], at: float) -> None:
+    who = this_process()
+    record = AttemptRecord(
+        attempt=number, role=role, driver=driver, host=who.host, pid=who.pid, process_start=who.process_start,
+        boot_id=who.boot_id, pid_namespace=who.pid_namespace, claimed=_rfc3339(at), commits=tuple(commits),
+        stages=_standing_stages(run),
+    )  # fmt: skip
+    publish(run.attempts / f"{number:08d}.json", record.to_json())
+
+
+def _standing_stages(run: RunFolder) -> dict[str, str]:
+    names = sorted(path.stem for path in run.stages("train").parent.glob("*.json") if not path.name.startswith("."))
+    return {name: digest_bytes(run.stages(name).read_bytes()) for name in names if read_stage(run, name) is not None}
+
+
+def _heartbeat_path(run: RunFolder, attempt: int) -> Path:
+    return run.attempts / f"{attempt:08d}.alive"
+
+
+def _released_path(run: RunFolder, attempt: int) -> Path:
+    return run.attempts / f"{attempt:08d}.released"
+
+
+def _mtime(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def _number(claim: AttemptRecord) -> int:
+    return claim.attempt
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _seconds(time_text: str) -> float:
+    return datetime.fromisoformat(time_text).timestamp()
