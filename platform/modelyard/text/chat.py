@@ -1,0 +1,81 @@
+"""Chat templates: found in a tokenizer folder, rendered in Jinja's immutable sandbox as transformers does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from modelyard.errors import InvalidInputError
+
+# A prompt beyond this is a template that runs away; the longest contexts of today are a few MB of text.
+MAX_RENDERED_CHARACTERS = 16 << 20
+
+
+class _GenerationBlock(Extension):
+    """`{% generation %}…{% endgeneration %}` marks the assistant's words for training; rendering ignores it."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def find_template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """The chat template: `chat_template.jinja`, else `chat_template` in the config (a text, or a list of named ones,
+    of which `default` is meant)."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        template = next((entry.get("template") for entry in template if entry.get("name") == "default"), None)
+    return template if isinstance(template, str) else None
+
+
+def render(
+    template: str, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, special_tokens: Mapping[str, str]
+) -> str:
+    """The prompt text. Raises InvalidInputError with the template's own words when it refuses the messages."""
+    values = {**special_tokens, "messages": list(messages), "add_generation_prompt": add_generation_prompt}
+    parts: list[str] = []
+    length = 0
+    try:
+        for part in _compile(template).generate(**values, tools=None, documents=None):
+            parts.append(part)
+            length += len(part)
+            if length > MAX_RENDERED_CHARACTERS:
+                raise InvalidInputError(f"the chat template renders more than {MAX_RENDERED_CHARACTERS} characters")
+    except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+        raise InvalidInputError(f"the chat template refuses these messages: {error}") from error
+    return "".join(parts)
+
+
+@lru_cache(maxsize=8)
+def _compile(template: str) -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationBlock]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment.from_string(template)
+
+
+def _to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
+    # Jinja's own tojson escapes for HTML; prompts are no HTML.
+    return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)

@@ -1,0 +1,61 @@
+"""Token ids in, whole characters out: decoding while a model writes.
+
+Joined, what comes out equals decoding all ids at once. A character whose bytes are spread over tokens is held
+back until it is whole; bytes that never become one come out as U+FFFD, the rest of them at `flush`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from modelyard.text.tokenizer import Tokenizer, byte_level_bytes
+
+REPLACEMENT = "\ufffd"
+# SentencePiece's byte fallback: a run of these is decoded as one, so it is held until the run ends.
+FALLBACK_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+# Tokens of context that decide how the next ones are joined (leading spaces, `##`); a few would do.
+CONTEXT_TOKENS = 4
+
+
+class StreamDecoder:
+    """One per stream of ids. Special tokens are left out unless `specials`."""
+
+    def __init__(self, tokenizer: Tokenizer, *, specials: bool = False) -> None:
+        self._tokenizer = tokenizer
+        self._specials = specials
+        self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._context: list[int] = []
+        self._pending: list[int] = []
+
+    def push(self, token_id: int) -> str:
+        """The text that became whole with this token; often empty inside a multi-byte character."""
+        if not self._specials and token_id in self._tokenizer.special_ids:
+            return ""
+        if self._tokenizer.byte_level:
+            name = self._tokenizer.backend.id_to_token(token_id)
+            return "" if name is None else self._bytes.decode(byte_level_bytes(name))
+        self._pending.append(token_id)
+        name = self._tokenizer.backend.id_to_token(token_id) or ""
+        text = self._pending_text()
+        if FALLBACK_BYTE.fullmatch(name) or text is None or text.endswith(REPLACEMENT):
+            return ""
+        return self._emit(text)
+
+    def flush(self) -> str:
+        """What was held back; afterwards the decoder is as new."""
+        text = self._bytes.decode(b"", final=True) if self._tokenizer.byte_level else self._pending_text() or ""
+        self._bytes.reset()
+        self._context, self._pending = [], []
+        return text
+
+    def _pending_text(self) -> str | None:
+        """Text of the pending ids after their context; None while the context itself would read differently."""
+        before = self._tokenizer.decode(self._context, specials=True)
+        both = self._tokenizer.decode(self._context + self._pending, specials=True)
+        return both[len(before) :] if both.startswith(before) else None
+
+    def _emit(self, text: str) -> str:
+        self._context = (self._context + self._pending)[-CONTEXT_TOKENS:]
+        self._pending = []
+        return text
