@@ -1,0 +1,35 @@
+"""What happened to a run, in order: `events.jsonl`, one JSON object a line, secrets taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modelyard.telemetry.redaction import redact_value
+from modelyard.telemetry.rows import RowWriter, read_rows
+
+
+def utc_now() -> str:
+    """The time as records carry it: RFC 3339, UTC, whole seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Events:
+    """Writes a run's events; every row carries the attempt that wrote it."""
+
+    def __init__(self, path: Path, *, attempt: int = 0, now: Callable[[], str] = utc_now) -> None:
+        self.attempt = attempt
+        self._writer = RowWriter(path)
+        self._now = now
+
+    def add(self, event: str, **fields: Any) -> None:
+        """Append an event: a CamelCase word and what belongs to it (plain JSON values)."""
+        row = {"time": self._now(), "attempt": self.attempt, "event": event, **redact_value(fields)}
+        self._writer.write(row)
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """All events of a run, oldest first."""
+    return list(read_rows(path))

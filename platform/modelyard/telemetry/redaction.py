@@ -1,0 +1,188 @@
+"""Secrets are taken out of every text that is kept or shown: status, events, logs, evidence.
+
+Three ways to know one: it is the value of an environment variable whose name says so; it stands in a secret's place
+(user info or query of a URL, an Authorization header, `password=`); it has the form of one (keys of well-known
+services, private key blocks, JWTs). Ordinary words of training (`tokens: 2048`, `bos_token`, `tokenizer`) stay.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+MASK = "[redacted]"
+MIN_SECRET_LENGTH = 6  # a shorter value (`1`, `true`) would blank out ordinary words wherever it stands. By feel
+
+_I = re.IGNORECASE
+# Words that say "secret" at the end of a name, whatever the value …
+_STRONG = (
+    r"(?:password|passwd|passphrase|passcode|pwd|secret|credentials?|creds|"
+    r"(?:auth|access|api|bearer|refresh|session|security|id|hub|hf|github|gitlab|slack|bot|user|admin|service)[-_.]?token|"
+    r"(?:api|access|account|secret|private|signing|encryption|master|shared|storage|ssh|aws|openai|wandb)[-_.]?key)"
+)
+# … and those that do only when the value looks random, because they have ordinary meanings too.
+_WEAK = r"(?:token|[-_.]key|auth|cookie|signature|sig|session[-_.]?id|dsn|connection[-_.]?string)"
+_SPECIAL_TOKEN = re.compile(
+    r"(?:bos|eos|pad|unk|sep|cls|mask|image|audio|special|added|extra|stop|next|prev)[-_.]?token$", _I
+)
+
+_ENVIRONMENT = re.compile(
+    r"(?:^|_)(?:PASS(?:WORD|WD|PHRASE|CODE)?|PWD|SECRETS?|TOKENS?|CREDENTIALS?|CREDS?|AUTH|COOKIE|API_?KEYS?|KEYS?|DSN|"
+    r"CONNECTION_?STRING|SIGNATURE)(?:_|\d*$)|(?:PASSWORD|PASSWD|SECRET|TOKEN|APIKEY|CREDENTIALS?)\d*$",
+    _I,
+)
+_NOT_SECRET = re.compile(
+    r"_(?:SOCK|PATH|FILE|DIR|HOME|TYPE|MODE|NAME|TTL|TIMEOUT|PARALLELISM)$|^(?:OLD)?PWD$|^GPG_KEY$", _I
+)
+
+_FORMS = re.compile(
+    "|".join(
+        (
+            r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA)[A-Z0-9]{16}\b",  # AWS key ids
+            r"\bgh[pousr]_[A-Za-z0-9]{20,}",  # GitHub
+            r"\bgithub_pat_[A-Za-z0-9_]{20,}",
+            r"\bglpat-[A-Za-z0-9_\-]{16,}",  # GitLab
+            r"\b(?:hf|api_org)_[A-Za-z0-9]{16,}",  # Hugging Face
+            r"\bsk-[A-Za-z0-9_\-]{16,}",  # OpenAI, Anthropic, OpenRouter
+            r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{16,}",  # Stripe
+            r"\b(?:xox[abeoprs]|xapp)-[A-Za-z0-9\-]{10,}",  # Slack
+            r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]+",
+            r"\bAIza[A-Za-z0-9_\-]{35}",  # Google
+            r"\bya29\.[A-Za-z0-9_\-.]{20,}",
+            r"\bnpm_[A-Za-z0-9]{30,}",
+            r"\bpypi-[A-Za-z0-9_\-]{30,}",
+            r"\bdckr_pat_[A-Za-z0-9_\-]{20,}",  # Docker
+            r"\bSG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}",  # SendGrid
+            r"\bnvapi-[A-Za-z0-9_\-]{20,}",  # NVIDIA
+            r"\bhv[sb]\.[A-Za-z0-9_\-]{20,}",  # Vault
+            r"\bdop_v1_[a-f0-9]{40,}",  # DigitalOcean
+            r"\beyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?",  # JWT
+        )
+    )
+)
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    re.DOTALL,
+)
+_USER_INFO = re.compile(r"(?P<keep>\b[A-Za-z][A-Za-z0-9+.\-]*://)[^\s/?#\"'<>]+@")
+_QUERY = re.compile(
+    rf"(?P<keep>[?&;](?:[\w.\-]*[-_.])?(?:{_STRONG}|{_WEAK}|key|token|credential|sas|code|assertion)=)[^\s&;#\"'<>]+",
+    _I,
+)
+_SCHEME = re.compile(r"(?P<keep>\b(?:Bearer|Basic|ApiKey)[ \t]+)[A-Za-z0-9._~+/=\-]{6,}", _I)
+_HEADER = re.compile(r"(?P<keep>\bAuthorization[\"']?\s*[:=]\s*[\"']?)[^\s\"',;][^\"',;\r\n]*", _I)
+_VALUE = r"(?P<quote>[\"']?)(?P<value>(?<=\")(?:[^\"\\\n]|\\.)+|(?<=')(?:[^'\\\n]|\\.)+|[^\s\"',;&|<>()\[\]{}]+)"
+_ASSIGNED = re.compile(
+    rf"(?P<name>(?<![\w.\-])[\w.\-]*?(?:{_STRONG}|{_WEAK}))(?P<sign>\d*[\"']?\s*(?:=>|[:=])\s*){_VALUE}", _I
+)
+_FLAG = re.compile(rf"(?P<name>(?<!\S)--?[\w.\-]*(?:{_STRONG}|{_WEAK}))(?P<sign>[ \t]+){_VALUE}", _I)
+_NAMED = re.compile(  # a Kubernetes EnvVar: name: HF_TOKEN, value: …
+    rf"(?P<name>\bname[\"']?\s*[:=]\s*[\"']?(?P<variable>[A-Za-z_]\w*)[\"']?)(?P<sign>[\s,]+[\"']?value[\"']?\s*[:=]\s*){_VALUE}"
+)
+_PLAIN_VALUE = re.compile(
+    r"(?:true|false|null|none|yes|no|nan|-?inf|[-+]?[\d.]+(?:e[-+]?\d+)?|\$\{?\w+\}?|\*+|\[redacted\])$", _I
+)
+
+
+def redact(text: str, *, environment: Mapping[str, str] | None = None) -> str:
+    """`text` with every secret in it replaced by `[redacted]`; `environment` is this process's unless given."""
+    for secret in secret_values(environment):
+        text = text.replace(secret, MASK)
+    text = _PRIVATE_KEY.sub(MASK, text)
+    text = _FORMS.sub(MASK, text)
+    for pattern in (_USER_INFO, _QUERY, _HEADER, _SCHEME):
+        text = pattern.sub(_mask_rest, text)
+    text = text.replace(f"{MASK}{MASK}", MASK)
+    for pattern in (_ASSIGNED, _FLAG, _NAMED):
+        text = pattern.sub(_mask_value, text)
+    return text
+
+
+def redact_value(value: Any, *, environment: Mapping[str, str] | None = None) -> Any:
+    """The same for plain JSON values; a string under a key that says "secret" goes whole."""
+    if isinstance(value, str):
+        return redact(value, environment=environment)
+    if isinstance(value, Mapping):
+        return {
+            redact(str(key), environment=environment): MASK
+            if isinstance(item, str) and item and _says_secret(str(key), item)
+            else redact_value(item, environment=environment)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact_value(item, environment=environment) for item in value]
+    return value
+
+
+def secret_values(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Values of environment variables that look secret, in each spelling in which they may turn up; longest first."""
+    found: set[str] = set()
+    for name, value in (os.environ if environment is None else environment).items():
+        for secret in _secrets_of(name, value):
+            if len(secret) >= MIN_SECRET_LENGTH:
+                found |= {
+                    secret,
+                    quote(secret, safe=""),
+                    json.dumps(secret)[1:-1],
+                    json.dumps(secret, ensure_ascii=False)[1:-1],
+                }
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether an environment variable of that name holds a secret, by its name."""
+    return bool(_ENVIRONMENT.search(name)) and not _NOT_SECRET.search(name)
+
+
+def _secrets_of(name: str, value: str) -> Iterator[str]:
+    if (
+        is_secret_name(name)
+        and not _PLAIN_VALUE.match(value)
+        and not (name.upper().endswith("TOKENS") and value.isdigit())
+    ):
+        yield value.strip()
+        lines = value.split("\n")
+        if len(lines) > 1:  # a key block that is printed line by line
+            yield from (line.strip() for line in lines if len(line.strip()) >= 16)
+    if "://" in value and "@" in value:
+        try:
+            password = urlsplit(value).password
+        except ValueError:
+            return
+        if password:
+            yield password
+            yield unquote(password)
+
+
+def _mask_rest(match: re.Match[str]) -> str:
+    at = "@" if match.re is _USER_INFO else ""
+    return f"{match['keep']}{MASK}{at}"
+
+
+def _mask_value(match: re.Match[str]) -> str:
+    name = match.groupdict().get("variable") or match["name"]
+    secret = is_secret_name(name) if match.re is _NAMED else _says_secret(name, match["value"])
+    if not secret or match["value"].startswith(MASK[:-1]):
+        return match[0]
+    return f"{match['name']}{match['sign']}{match['quote']}{MASK}"
+
+
+_ENDS_STRONG = re.compile(rf"{_STRONG}\d*$", _I)
+_ENDS_WEAK = re.compile(rf"(?:{_WEAK}|^key)\d*$", _I)
+
+
+def _says_secret(name: str, value: str) -> bool:
+    """Whether a value under that name is a secret: by the name alone, or by the name and a random look."""
+    if _SPECIAL_TOKEN.search(name) or _PLAIN_VALUE.match(value):
+        return bool(re.search(r"pass(word|wd|phrase|code)|pwd", name, _I)) and value.isdigit()
+    if _ENDS_STRONG.search(name):
+        return True
+    return bool(_ENDS_WEAK.search(name)) and _looks_random(value)
+
+
+def _looks_random(value: str) -> bool:
+    return len(value) >= 8 and bool(re.search(r"\d", value)) and bool(re.search(r"[A-Za-z]", value))

@@ -1,0 +1,49 @@
+"""JSON lines of telemetry: one write a line, rows of torn lines left out. A live writer and a reader may overlap."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from modelyard.errors import StorageError
+
+
+class RowWriter:
+    """Appends JSON objects to a file; a line torn by a killed writer before us is closed off first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one row; raises StorageError when the disk refuses (the rows before it are intact)."""
+        line = (json.dumps(row, ensure_ascii=False, allow_nan=True) + "\n").encode(errors="replace")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+", buffering=0) as file:
+                if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+                    line = b"\n" + line
+                file.write(line)
+        except OSError as error:
+            raise StorageError(
+                f"cannot append to {self.path}: {error.strerror}; the lines before are intact",
+                hint="free some space or make the folder writable, then run the same command again",
+            ) from error
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file in order; torn lines are left out, a missing file has none."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
