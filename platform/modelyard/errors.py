@@ -127,9 +127,23 @@ class NotFoundError(ModelyardError):
 
 
 class TrainingError(ModelyardError):
-    """Training stopped; the class says why."""
+    """Training stopped; the class says why, `rank` and `step` where, `evidence` shows it (log lines, few)."""
 
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        rank: int | None = None,
+        step: int | None = None,
+        evidence: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.rank = rank
+        self.step = step
+        self.evidence = tuple(evidence)
 
 
 class NonFiniteLossError(TrainingError):

@@ -1,7 +1,62 @@
-"""`modelyard logs`."""
+"""`modelyard logs RUN`: what a run's processes wrote; `-f` follows."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-def logs() -> None:
-    """(being written)"""
+import typer
+
+from modelyard.cli.output import YardOption
+
+if TYPE_CHECKING:
+    from modelyard.yard import RunFolder
+
+_POLL_SECONDS = 0.5
+
+
+def logs(
+    run: Annotated[str, typer.Argument(help="A run id, or a job's name (its latest run).")],
+    rank: Annotated[int | None, typer.Option("--rank", help="This worker's log; left out: the driver's.")] = None,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on as the log grows, until the driver ends.")
+    ] = False,
+    tail: Annotated[int, typer.Option("--tail", min=0, help="Only the last lines; 0: all.")] = 0,
+    yard: YardOption = None,
+) -> None:
+    """Print a run's driver log, or a worker's."""
+    from modelyard.cli.places import the_yard
+    from modelyard.errors import NotFoundError
+
+    folder = the_yard(yard).find_run(run)
+    path = folder.driver_log if rank is None else folder.logs / f"rank-{rank}.log"
+    if not path.exists() and not follow:
+        found = sorted(p.stem.removeprefix("rank-") for p in folder.logs.glob("rank-*.log"))
+        raise NotFoundError(
+            f"{path} does not exist", hint=f"ranks with a log: {', '.join(found)}" if found else "no worker has started"
+        )
+    for line in _lines(folder, path, follow, tail):
+        typer.echo(line, nl=False)
+
+
+def _lines(folder: RunFolder, path: Path, follow: bool, tail: int) -> Iterator[str]:
+    from modelyard.yard import holder
+
+    offset = 0
+    if path.exists():
+        text = path.read_text(errors="replace")
+        offset = path.stat().st_size
+        lines = text.splitlines(keepends=True)
+        yield from lines[-tail:] if tail else lines
+    while follow:
+        held = holder(folder)
+        if path.exists() and path.stat().st_size > offset:
+            with path.open(errors="replace") as file:
+                file.seek(offset)
+                yield file.read()
+                offset = file.tell()
+        elif held is None or not held.alive:
+            return
+        time.sleep(_POLL_SECONDS)

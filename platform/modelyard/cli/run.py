@@ -1,7 +1,104 @@
-"""`modelyard run`."""
+"""`modelyard run -f job.yaml`: from the manifest's text to a registered version, watched."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def run() -> None:
-    """(being written)"""
+import typer
+
+from modelyard.cli.output import Format, OutputOption, YardOption, emit, is_terminal
+
+if TYPE_CHECKING:
+    from modelyard.records import StatusDocument
+    from modelyard.spec import Manifest
+    from modelyard.yard import Yard
+
+_VERDICT_CODES = {"Failed": 3, "Inconclusive": 4, "Error": 4}
+
+
+def run(
+    file: Annotated[list[str], typer.Option("-f", "--file", help="A manifest, a folder of them, or - for stdin.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a field: spec.optimization.steps=10.", metavar="PATH=VALUE"),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: forget what earlier attempts made.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Prove standing files by their bytes, not size and time.")
+    ] = False,
+    status_out: Annotated[
+        str | None, typer.Option("--status-out", help="Also write the status document to this file.", metavar="FILE")
+    ] = None,
+    yard: YardOption = None,
+    output: OutputOption = Format.table,
+) -> None:
+    """Run TrainingJobs and EvaluationJobs, in file order; what stands already is skipped.
+
+    Ctrl-C saves and stops; the same command goes on. Exit codes: 0 done, 1 failed, 2 the manifest is wrong,
+    3 a gate said no, 4 no verdict could be reached, 130 interrupted.
+    """
+    from modelyard.cli.places import the_yard
+    from modelyard.errors import InvalidInputError
+    from modelyard.spec import ModelDeployment, load
+
+    manifests = load(file, overrides=set_ or ())
+    for manifest in manifests:
+        if isinstance(manifest, ModelDeployment):
+            raise InvalidInputError(
+                f"{manifest.metadata.name} is a ModelDeployment: it does not run to an end",
+                hint=f"use `modelyard serve -f {file[0]}`",
+            )
+    opened = the_yard(yard, create=True)
+    documents = [_run_one(manifest, opened, fresh, verify, status_out, output) for manifest in manifests]
+    if output is not Format.table:
+        emit([document.to_dict() for document in documents], output)
+    raise typer.Exit(max(_VERDICT_CODES.get(document.verdict or "", 0) for document in documents))
+
+
+def _run_one(
+    manifest: Manifest, yard: Yard, fresh: bool, verify: bool, status_out: str | None, output: Format
+) -> StatusDocument:
+    from modelyard import workflow
+    from modelyard.cli.display import display
+    from modelyard.cli.places import storage_root
+    from modelyard.errors import ModelyardError
+
+    for_programs = output is not Format.table
+    sinks = [workflow.to_file(Path(status_out))] if status_out else []
+    folder = yard.run(workflow.run_id(manifest))
+    typer.echo(f"{manifest.kind} {manifest.metadata.name}, run {folder.run_id}", err=for_programs)
+    try:
+        with display(live=is_terminal() and not for_programs, err=for_programs) as listener:
+            document = workflow.run(
+                manifest,
+                root=storage_root(),
+                yard=yard,
+                options=workflow.RunOptions(fresh=fresh, verify=verify),
+                listener=listener,
+                sinks=sinks,
+            )
+    except ModelyardError as error:
+        if folder.driver_log.exists() and error.exit_code == 1:
+            typer.echo(f"logs: {folder.driver_log} and {folder.logs}", err=True)
+        raise
+    if not for_programs:
+        _last_words(document, folder)
+    return document
+
+
+def _last_words(document: StatusDocument, folder: Any) -> None:
+    if document.verdict:
+        typer.echo(f"verdict   {document.verdict}")
+    for metric in document.metrics.evaluation:
+        typer.echo(
+            f"{metric.suite}/{metric.metric} {metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}], {metric.items} items"
+        )
+    if document.model:
+        typer.echo(f"model     registry://{document.model.name}@{document.model.version}")
+    typer.echo(f"run       {_short(folder.path)}")
+    typer.echo(f"report    {_short(folder.report)}")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,1 +1,25 @@
+"""The driver: resolves every reference, then prepare → train → evaluate → register, each skipped when its output
+stands; resume, failure digest and status document. It decides and records; the rooms below do the work.
+"""
 
+from modelyard.workflow.attempt import RunOptions
+from modelyard.workflow.driver import run, run_id
+from modelyard.workflow.news import News, Note, Progressed, RunEnded, StageBegan, StageDone, StageSkipped
+from modelyard.workflow.sinks import Sink, to_file
+from modelyard.workflow.stop import StopRequest
+
+__all__ = [
+    "News",
+    "Note",
+    "Progressed",
+    "RunEnded",
+    "RunOptions",
+    "Sink",
+    "StageBegan",
+    "StageDone",
+    "StageSkipped",
+    "StopRequest",
+    "run",
+    "run_id",
+    "to_file",
+]

@@ -1,0 +1,67 @@
+"""Scoring in a Ray task with the job's resources: the driver itself may sit where there is no CPU to spare, nor a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import ray
+
+from modelyard.errors import ModelyardError
+from modelyard.evaluate.task import EvaluateTask, Report, run_task
+from modelyard.records import EvaluationRecord
+from modelyard.spec import WorkersSpec
+
+_POLL_SECONDS = 0.25
+
+
+def launch(
+    task: EvaluateTask, *, workers: WorkersSpec, scratch: Path, on_progress: Callable[[str, int, int], None]
+) -> EvaluationRecord:
+    """Score with all CPUs of the worker group (one process, that many threads), or with one worker's GPU.
+
+    Ray must be up. `on_progress` may raise to cancel. Progress and the process's own output go into `scratch`.
+    """
+    gpus = workers.resources.gpu
+    cpus = max(1, round(float(workers.resources.cpu))) * (1 if gpus else workers.count)
+    scratch.mkdir(parents=True, exist_ok=True)
+    progress_file = scratch / "progress.json"
+    progress_file.unlink(missing_ok=True)
+    remote = ray.remote(num_cpus=cpus, num_gpus=min(gpus, 1), max_retries=2)(_score)
+    pending = remote.remote(task, cpus, bool(gpus), str(scratch))
+    try:
+        while not ray.wait([pending], timeout=_POLL_SECONDS)[0]:
+            _pass_on(progress_file, on_progress)
+        return EvaluationRecord.from_json(ray.get(pending), origin="evaluate")
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ModelyardError):
+            raise error.cause from error
+        raise
+    except BaseException:
+        ray.cancel(pending, force=True)
+        raise
+
+
+def _score(task: EvaluateTask, threads: int, gpu: bool, scratch: str) -> bytes:
+    import torch
+
+    torch.set_num_threads(threads)
+    path = Path(scratch) / "progress.json"
+
+    def report(doing: str, done: int, total: int) -> None:
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps([doing, done, total]))
+        os.replace(part, path)
+
+    with (Path(scratch) / "evaluate.log").open("a") as log, contextlib.redirect_stdout(log):
+        with contextlib.redirect_stderr(log):
+            return run_task(task, report, device="cuda" if gpu else "cpu").to_json()
+
+
+def _pass_on(path: Path, on_progress: Report) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        doing, done, total = json.loads(path.read_text())
+        on_progress(doing, done, total)

@@ -1,0 +1,42 @@
+"""One attempt at a run: the things every stage needs, held together for as long as the driver lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from modelyard.workflow.stop import StopRequest
+
+if TYPE_CHECKING:
+    from modelyard.records import StageRecord
+    from modelyard.workflow.board import Board
+    from modelyard.workflow.ray_session import RaySession
+    from modelyard.yard import Lease, RunFolder, Yard
+
+Job = TypeVar("Job")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """`fresh`: forget what an earlier attempt made. `verify`: prove files by their bytes, not by size and mtime."""
+
+    fresh: bool = False
+    verify: bool = False
+
+
+@dataclass
+class Attempt(Generic[Job]):
+    """`records` holds the stages finished so far; `stage` says where a failure happened."""
+
+    job: Job
+    root: Path
+    yard: Yard
+    folder: RunFolder
+    lease: Lease
+    board: Board
+    ray: RaySession
+    stop: StopRequest
+    options: RunOptions
+    stage: str = "prepare"
+    records: dict[str, StageRecord] = field(default_factory=dict)

@@ -1,0 +1,221 @@
+"""The driver: take the run, go through its stages, end in a status that is true whatever happened.
+
+`run` is what the command line, the Python API and (on a cluster) the operator's entrypoint call.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from modelyard import report, telemetry
+from modelyard import yard as yards
+from modelyard.checkpoint import committed_names
+from modelyard.errors import (
+    FencedError,
+    GateFailedError,
+    InvalidInputError,
+    ModelyardError,
+    NotFoundError,
+    NoVerdictError,
+    StoppedError,
+)
+from modelyard.records import StatusDocument
+from modelyard.spec import EvaluationJob, Manifest, TrainingJob, spec_digest, to_yaml, training_digest
+from modelyard.workflow import evaluation_job, training_job
+from modelyard.workflow.attempt import Attempt, RunOptions
+from modelyard.workflow.board import Board, opening, rfc3339, utc_now
+from modelyard.workflow.failures import as_modelyard_error, digest_of
+from modelyard.workflow.news import Listener, Note, RunEnded
+from modelyard.workflow.ray_session import RaySession
+from modelyard.workflow.sinks import Sink, to_file
+from modelyard.workflow.stages import run_stage
+from modelyard.workflow.stop import StopRequest, stop_on_signals
+
+log = logging.getLogger(__name__)
+_STAGES: dict[type, Callable[[Any], None]] = {}
+
+
+def run_id(manifest: Manifest) -> str:
+    """`<name>-<8 hex>`: of the training digest for a TrainingJob, of the spec digest for any other kind."""
+    digest = training_digest(manifest) if isinstance(manifest, TrainingJob) else spec_digest(manifest)
+    return f"{manifest.metadata.name}-{digest.removeprefix('sha256:')[:8]}"
+
+
+def run(
+    manifest: Manifest,
+    *,
+    root: Path,
+    yard: yards.Yard,
+    options: RunOptions = RunOptions(),  # noqa: B008 (frozen)
+    listener: Listener = lambda news: None,
+    sinks: Sequence[Sink] = (),
+    stop: StopRequest | None = None,
+) -> StatusDocument:
+    """Run a TrainingJob or EvaluationJob to its end and return its last status.
+
+    Everything done before stands and is skipped; Ctrl-C and SIGTERM commit and stop when called in the main thread.
+    Raises the error that ended the run (after it was written into the status): GateFailedError, NoVerdictError,
+    StoppedError, BadDataError, StorageError, RunHeldError, …
+    """
+    if not isinstance(manifest, TrainingJob | EvaluationJob):
+        raise InvalidInputError(
+            f"{manifest.kind} {manifest.metadata.name} is not a job that ends", hint="use `modelyard serve -f`"
+        )
+    stop = stop or StopRequest()
+    folder = yard.run(run_id(manifest))
+    outcome: list[StatusDocument | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_hold(manifest, folder, root, yard, options, listener, sinks, stop))
+        except BaseException as error:  # carried to the caller's thread
+            outcome.append(error)
+
+    # Signals reach the main thread only, and Ray Train would take them over there: the work gets a thread of its own.
+    worker = threading.Thread(target=work, name="driver", daemon=True)
+    with stop_on_signals(stop):
+        worker.start()
+        while worker.is_alive():
+            worker.join(timeout=0.5)
+    (result,) = outcome
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _hold(
+    manifest: TrainingJob | EvaluationJob,
+    folder: yards.RunFolder,
+    root: Path,
+    yard: yards.Yard,
+    options: RunOptions,
+    listener: Listener,
+    sinks: Sequence[Sink],
+    stop: StopRequest,
+) -> StatusDocument:
+    with yards.take_over(folder, commits=lambda: [] if options.fresh else committed_names(folder)) as lease:
+        if options.fresh:
+            forget(folder)
+        yards.durable_folder(folder.path)
+        with telemetry.configure_logging(folder.driver_log):
+            yards.replace(folder.manifest, to_yaml(manifest, defaults=False).encode())
+            yards.replace(folder.resolved, to_yaml(manifest, defaults=True).encode())
+            board = Board(
+                opening(
+                    manifest.kind,
+                    manifest.metadata.name,
+                    folder.run_id,
+                    lease.attempt,
+                    _status_before(folder),
+                    rfc3339(utc_now()),
+                ),
+                sinks=[_fenced(lease, to_file(folder.status)), *sinks],
+                listener=listener,
+            )
+            attempt: Attempt[Any] = Attempt(
+                job=manifest,
+                root=root,
+                yard=yard,
+                folder=folder,
+                lease=lease,
+                board=board,
+                ray=_ray_for(manifest, folder),
+                stop=stop,
+                options=options,
+            )
+            return _drive(attempt)
+
+
+def _drive(attempt: Attempt[Any]) -> StatusDocument:
+    module = training_job if isinstance(attempt.job, TrainingJob) else evaluation_job
+    try:
+        module.begin(attempt)
+        for stage in module.STAGES:
+            attempt.records[stage.name] = run_stage(attempt, stage)
+        module.conclude(attempt)
+    except FencedError:
+        log.warning("a later attempt took this run over; this one changes nothing more")
+        raise
+    except BaseException as error:
+        known = as_modelyard_error(error)
+        log.error("stage %s ended: %s", attempt.stage, known, exc_info=error)
+        _close(attempt, known)
+        if known is error:
+            raise
+        raise known from error
+    else:
+        _finish(attempt)
+        return attempt.board.document
+    finally:
+        attempt.ray.close()
+
+
+def _close(attempt: Attempt[Any], error: BaseException) -> None:
+    step = attempt.board.document.progress.step if attempt.board.document.progress else None
+    failure = digest_of(error, stage=attempt.stage, step=step)
+    try:
+        if isinstance(error, StoppedError):
+            attempt.board.suspended(failure)
+        else:
+            attempt.board.failed(failure)
+        _finish(attempt)
+    except (
+        OSError,
+        ModelyardError,
+    ) as second:  # a full disk cannot take the status either: the first error is the news
+        log.error("the end could not be recorded: %s", second)
+
+
+def _finish(attempt: Attempt[Any]) -> None:
+    try:
+        report.render(attempt.folder, attempt.yard)
+    except Exception as error:  # a report is a convenience: it must not turn a good run into a failed one
+        log.exception("report.html could not be made")
+        attempt.board.tell(Note(f"report.html could not be made: {error}", warning=True))
+    attempt.board.tell(RunEnded(attempt.board.document))
+
+
+def forget(folder: yards.RunFolder) -> None:
+    """Remove what earlier attempts made, keep their claims: the counter that fences them goes on."""
+    import shutil
+
+    for path in (folder.path / "stages", folder.train, folder.evaluate):
+        shutil.rmtree(path, ignore_errors=True)
+    for file in (folder.status, folder.control, folder.report):
+        file.unlink(missing_ok=True)
+
+
+def _fenced(lease: yards.Lease, sink: Sink) -> Sink:
+    def write(status: StatusDocument) -> None:
+        lease.check()
+        sink(status)
+
+    return write
+
+
+def _status_before(folder: yards.RunFolder) -> StatusDocument | None:
+    try:
+        return yards.read_record(folder.status, StatusDocument)
+    except NotFoundError:
+        return None
+
+
+def _ray_for(manifest: TrainingJob | EvaluationJob, folder: yards.RunFolder) -> RaySession:
+    def start() -> None:
+        from modelyard.train import on_ray
+
+        on_ray.start_ray(manifest.spec.workers, log_dir=folder.logs)
+
+    def stop() -> None:
+        from modelyard.train import on_ray
+
+        on_ray.stop_ray()
+
+    return RaySession(start, stop)
+
+
+__all__ = ["GateFailedError", "NoVerdictError", "run", "run_id"]

@@ -1,0 +1,116 @@
+"""The evaluate stage of a TrainingJob: the trained folder is scored on the suites, the gates weigh the metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from modelyard import yard as yards
+from modelyard.errors import ModelyardError
+from modelyard.evaluate.task import EvaluateTask
+from modelyard.records import EvaluationRecord, Progress, StageOutput, StageRecord
+from modelyard.spec import SourceSpec, SuiteSpec, TrainingJob, WorkersSpec
+from modelyard.workflow import preparing, training
+from modelyard.workflow.attempt import Attempt, Job
+from modelyard.workflow.news import Progressed
+from modelyard.workflow.stages import Made, output
+
+
+def inputs(attempt: Attempt[TrainingJob]) -> dict[str, Any]:
+    """The model, the suites with the bytes of their own sources, the gates."""
+    wish = attempt.job.spec.evaluation
+    return {
+        "export": output(attempt.records["train"], "export").digest,
+        "dataset": preparing.dataset(attempt).digest,
+        "suites": [suite.model_dump(mode="json") for suite in wish.suites],
+        "sources": source_digests(wish.suites, attempt.root),
+        "gates": [gate.model_dump(mode="json") for gate in wish.gates],
+    }
+
+
+def work(attempt: Attempt[TrainingJob]) -> Made:
+    """Score in a process of its own with the workers' resources."""
+    wish = attempt.job.spec.evaluation
+    if not wish.suites:
+        return Made(outputs=(), summary="no suites to run")
+    validation = attempt.job.spec.data.validation
+    task = EvaluateTask(
+        model_folder=str(training.export_folder(attempt)),
+        model_name=attempt.folder.run_id,
+        model_digest=output(attempt.records["train"], "export").digest,
+        dataset_folder=str(attempt.yard.dataset_folder(preparing.dataset(attempt).digest)),
+        root=str(attempt.root),
+        suites=tuple(suite.model_dump_json(by_alias=True) for suite in wish.suites),
+        gates=tuple(gate.model_dump_json(by_alias=True) for gate in wish.gates),
+        validation=tuple(
+            source.model_dump_json(by_alias=True) for source in (validation.sources if validation else ())
+        ),
+        precision=attempt.job.spec.optimization.precision,
+        now=attempt.board.now(),
+    )
+    record = score(attempt, task, attempt.job.spec.workers)
+    return made(attempt, record)
+
+
+def score(attempt: Attempt[Job], task: EvaluateTask, workers: WorkersSpec) -> EvaluationRecord:
+    """Run the task on Ray and show its progress."""
+    from modelyard.evaluate import on_ray
+
+    def progress(doing: str, done: int, total: int) -> None:
+        attempt.stop.check()
+        attempt.board.progress(Progressed(Progress(stage="evaluate", step=done, total_steps=total or None), doing))
+
+    attempt.ray.ready()
+    return on_ray.launch(task, workers=workers, scratch=attempt.folder.evaluate, on_progress=progress)
+
+
+def made(attempt: Attempt[Job], record: EvaluationRecord) -> Made:
+    """Keep the evaluation under its own digest's name, and tell the board."""
+    text = record.to_json()
+    digest = yards.digest_bytes(text)
+    path = attempt.folder.evaluate / f"evaluation-{digest.removeprefix('sha256:')[:16]}.json"
+    yards.publish(path, text)
+    attempt.board.evaluated([metric for suite in record.suites for metric in suite.metrics])
+    shown = [m for suite in record.suites for m in suite.metrics if m.metric == "bits_per_byte"]
+    words = ", ".join(f"{m.suite}/{m.metric} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in shown)
+    return Made(
+        outputs=(StageOutput(name="evaluation", path=str(path.relative_to(attempt.yard.root)), digest=digest),),
+        summary=f"{words}; verdict {record.verdict}" if record.verdict else words,
+        details={"verdict": record.verdict},
+    )
+
+
+def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:
+    """Whether the recorded evaluation can be read."""
+    try:
+        found = read(attempt, record)
+    except ModelyardError:
+        return False
+    if found:
+        attempt.board.evaluated([metric for suite in found.suites for metric in suite.metrics])
+    return True
+
+
+def evaluation(attempt: Attempt[Job]) -> EvaluationRecord | None:
+    """What this attempt's evaluate stage found (or found standing); None when there are no suites."""
+    return read(attempt, attempt.records["evaluate"])
+
+
+def read(attempt: Attempt[Job], record: StageRecord) -> EvaluationRecord | None:
+    """The evaluation that a stage record points to."""
+    if not record.outputs:
+        return None
+    path = attempt.yard.root / output(record, "evaluation").path
+    return yards.read_record(path, EvaluationRecord)
+
+
+def source_digests(suites: tuple[SuiteSpec, ...], root: Path) -> dict[str, str]:
+    """Path → digest of every file that the suites' own sources name."""
+    from modelyard.data import source_paths
+
+    def paths(source: SourceSpec) -> list[Path]:
+        return source_paths(source, root=root)
+
+    return {
+        str(path): yards.digest_file(path) for suite in suites for source in suite.sources for path in paths(source)
+    }

@@ -1,0 +1,75 @@
+"""What an EvaluationJob's driver does: score a registered model (or a folder), end in a verdict that stands by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard import yard as yards
+from modelyard.evaluate.task import EvaluateTask
+from modelyard.spec import EvaluationJob
+from modelyard.spec.reasons import Reason
+from modelyard.workflow import evaluating, references
+from modelyard.workflow.attempt import Attempt
+from modelyard.workflow.board import with_condition
+from modelyard.workflow.stages import Made, Stage, inputs_digest
+
+EvaluationAttempt = Attempt[EvaluationJob]
+
+
+def begin(attempt: EvaluationAttempt) -> None:
+    """Resolve the target before anything is started; start Ray unless the verdict stands."""
+    _target(attempt)
+    attempt.board.enter("Pending", Reason.EVALUATING)
+    record = yards.read_stage(attempt.folder, "evaluate")
+    if record is None or record.input_digest != inputs_digest(_inputs(attempt)):
+        attempt.ray.begin()
+
+
+def conclude(attempt: EvaluationAttempt) -> None:
+    """Complete, whatever the verdict: it stands in `verdict` and in the condition Passed."""
+    record = evaluating.evaluation(attempt)
+    verdict = record.verdict if record else None
+    if record and verdict:
+        board = attempt.board
+        status = {"Passed": "True", "Failed": "False"}.get(verdict, "Unknown")
+        reason = Reason.GATES_PASSED if verdict == "Passed" else Reason.GATE_FAILED
+        said = "; ".join(gate.message for gate in record.gates if gate.message)
+        conditions = with_condition(board.document.conditions, "Passed", status, reason, said, board.now())  # type: ignore[arg-type]
+        board.update(verdict=verdict, conditions=conditions)
+    attempt.board.complete(Reason.VERDICT_REACHED, f"verdict {verdict}" if verdict else "no gates")
+
+
+def _target(attempt: EvaluationAttempt) -> references.ResolvedModel:
+    reference = attempt.job.spec.target.model
+    assert reference is not None  # the spec refuses endpoint targets until they are built
+    return references.resolve_model(reference, root=attempt.root, yard=attempt.yard)
+
+
+def _inputs(attempt: EvaluationAttempt) -> dict[str, Any]:
+    spec = attempt.job.spec
+    return {
+        "target": _target(attempt).digest,
+        "suites": [suite.model_dump(mode="json") for suite in spec.suites],
+        "sources": evaluating.source_digests(spec.suites, attempt.root),
+        "gates": [gate.model_dump(mode="json") for gate in spec.gates],
+    }
+
+
+def _work(attempt: EvaluationAttempt) -> Made:
+    spec, target = attempt.job.spec, _target(attempt)
+    task = EvaluateTask(
+        model_folder=str(target.folder),
+        model_name=target.label,
+        model_digest=target.digest,
+        root=str(attempt.root),
+        suites=tuple(suite.model_dump_json(by_alias=True) for suite in spec.suites),
+        gates=tuple(gate.model_dump_json(by_alias=True) for gate in spec.gates),
+        validation=(),
+        now=attempt.board.now(),
+    )
+    return evaluating.made(attempt, evaluating.score(attempt, task, spec.workers))
+
+
+STAGES: tuple[Stage[EvaluationJob], ...] = (
+    Stage("evaluate", "Running", Reason.EVALUATING, _inputs, _work, evaluating.stands),
+)

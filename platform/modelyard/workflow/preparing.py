@@ -1,0 +1,82 @@
+"""The prepare stage: from the manifest's sources to a dataset in the yard, shared by every run that wants the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard import data
+from modelyard import yard as yards
+from modelyard.errors import ModelyardError
+from modelyard.records import DatasetRecord, Progress, StageOutput, StageRecord
+from modelyard.spec import TrainingJob, training_digest
+from modelyard.workflow import references
+from modelyard.workflow.attempt import Attempt
+from modelyard.workflow.news import Note, Progressed
+from modelyard.workflow.stages import Made, output
+
+
+def inputs(attempt: Attempt[TrainingJob]) -> dict[str, Any]:
+    """What was wished, not what lies on disk: a run keeps the dataset it recorded (see `stands`)."""
+    return {"training": training_digest(attempt.job)}
+
+
+def work(attempt: Attempt[TrainingJob]) -> Made:
+    """Read, tokenise, shard."""
+
+    def progress(doing: str, done: int, total: int) -> None:
+        attempt.stop.check()
+        attempt.board.progress(Progressed(Progress(stage="prepare", step=done, total_steps=total or None), doing))
+
+    tokenizer = references.tokenizer_folder(attempt.job.spec.model, root=attempt.root, yard=attempt.yard)
+    record = data.prepare(
+        attempt.job,
+        root=attempt.root,
+        yard=attempt.yard,
+        tokenizer_folder=tokenizer,
+        progress=progress,
+        verify=attempt.options.verify,
+    )
+    folder = attempt.yard.dataset_folder(record.digest)
+    made = StageOutput(name="dataset", path=str(folder.relative_to(attempt.yard.root)), digest=record.digest)
+    return Made(outputs=(made,), summary=_summary(record))
+
+
+def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:
+    """Whether the recorded dataset is there; warns when its sources changed since: the run goes on with what it has."""
+    try:
+        dataset_record = _read(attempt, record)
+    except ModelyardError:
+        return False
+    if attempt.options.verify:
+        yards.verify_folder(_folder(attempt, record), dataset_record.files)
+    changed = data.recognise(dataset_record, attempt.job, root=attempt.root, verify=attempt.options.verify)
+    if changed:
+        named = ", ".join(map(str, changed[:3])) + (" …" if len(changed) > 3 else "")
+        attempt.board.tell(
+            Note(
+                f"{len(changed)} source file(s) changed since this run's dataset was made ({named}): "
+                "the run goes on with the text it recorded; --fresh starts anew on the new text",
+                warning=True,
+            )
+        )
+    return True
+
+
+def dataset(attempt: Attempt[TrainingJob]) -> DatasetRecord:
+    """The record of the dataset that this run trains on."""
+    return _read(attempt, attempt.records["prepare"])
+
+
+def _read(attempt: Attempt[TrainingJob], record: StageRecord) -> DatasetRecord:
+    return yards.read_record(_folder(attempt, record) / "dataset.json", DatasetRecord)
+
+
+def _folder(attempt: Attempt[TrainingJob], record: StageRecord) -> Any:
+    return attempt.yard.root / output(record, "dataset").path
+
+
+def _summary(record: DatasetRecord) -> str:
+    train = [source for source in record.sources if source.split == "train"]
+    excluded = sum(sum(source.excluded.values()) for source in record.sources)
+    words = f"{sum(s.documents for s in train):,} documents, {sum(s.tokens for s in train):,} tokens to train on"
+    return words + (f", {excluded:,} records left out" if excluded else "")

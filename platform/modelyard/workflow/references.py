@@ -1,0 +1,55 @@
+"""From the names in a manifest (`./folder`, `registry://name@alias`) to a folder and its digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard import registry
+from modelyard import yard as yards
+from modelyard.errors import InvalidInputError, NotFoundError
+from modelyard.spec import ModelSpec
+
+_REGISTRY = "registry://"
+_HUB = "hf://"
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model folder, the digest of its files, and how lineage names it (`name@3`, or the folder's path)."""
+
+    folder: Path
+    digest: str
+    label: str
+
+
+def resolve_model(reference: str, *, root: Path, yard: yards.Yard) -> ResolvedModel:
+    """Find what a reference names. Raises NotFoundError, or InvalidInputError for a kind of name not built yet."""
+    if reference.startswith(_REGISTRY):
+        version, folder = registry.open_registry(yard).resolve(reference)
+        return ResolvedModel(folder, version.digest, f"{version.name}@{version.version}")
+    if reference.startswith(_HUB):
+        raise InvalidInputError(
+            f"{reference}: reading from the Hugging Face hub is not built yet",
+            hint="download the model's folder and name it by its path",
+        )
+    folder = (root / reference).resolve()
+    if not (folder / "config.json").is_file():
+        raise NotFoundError(f"{folder} is no model folder: it has no config.json", hint="name a Hugging Face folder")
+    digest, _ = yards.digest_folder(folder)
+    return ResolvedModel(folder, digest, str(reference))
+
+
+def tokenizer_folder(model: ModelSpec, *, root: Path, yard: yards.Yard) -> Path | None:
+    """The folder of the tokenizer to use, None when one is to be trained: `tokenizer.from`, else the model's own."""
+    if model.tokenizer and model.tokenizer.train:
+        return None
+    reference = model.tokenizer.from_ if model.tokenizer and model.tokenizer.from_ else model.from_
+    if reference is None:
+        return None
+    if reference.startswith((_REGISTRY, _HUB)):
+        return resolve_model(reference, root=root, yard=yard).folder
+    folder = (root / reference).resolve()
+    if not (folder / "tokenizer.json").is_file():
+        raise NotFoundError(f"{folder} is no tokenizer folder: it has no tokenizer.json")
+    return folder

@@ -1,0 +1,157 @@
+"""The train stage: launch the worker group, watch what it writes, pass a wish to stop on to it, keep its export."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from modelyard import yard as yards
+from modelyard.checkpoint import committed
+from modelyard.errors import ModelyardError
+from modelyard.records import CheckpointState, Progress, StageOutput, StageRecord
+from modelyard.spec import TrainingJob
+from modelyard.workflow import preparing, references
+from modelyard.workflow.attempt import Attempt
+from modelyard.workflow.follow import Follower
+from modelyard.workflow.news import Note, Progressed
+from modelyard.workflow.stages import Made, output
+
+_POLL_SECONDS = 0.25
+
+
+def base_model(attempt: Attempt[TrainingJob]) -> references.ResolvedModel | None:
+    """The model that training starts from, None for random weights."""
+    reference = attempt.job.spec.model.from_
+    return references.resolve_model(reference, root=attempt.root, yard=attempt.yard) if reference else None
+
+
+def work(attempt: Attempt[TrainingJob]) -> Made:
+    """Train to the last step. Raises StoppedError when asked to stop (committed), TrainingError, StorageError."""
+    from modelyard import train
+    from modelyard.train import on_ray
+
+    base = base_model(attempt)
+    task = train.TrainTask(
+        run_folder=str(attempt.folder.path),
+        yard_root=str(attempt.yard.root),
+        root=str(attempt.root),
+        manifest=attempt.job.model_dump_json(by_alias=True, exclude_none=True),
+        dataset_folder=str(attempt.yard.dataset_folder(preparing.dataset(attempt).digest)),
+        model_folder=str(base.folder) if base else None,
+        driver_attempt=attempt.lease.attempt,
+    )
+    attempt.ray.ready()
+    with _watched(attempt):
+        outcome = on_ray.launch(task, workers=attempt.job.spec.workers)
+    if outcome.stopped:
+        raise attempt.stop.error()
+    folder = Path(outcome.export)
+    digest, _ = yards.digest_folder(folder)
+    return Made(
+        outputs=(StageOutput(name="export", path=str(folder.relative_to(attempt.yard.root)), digest=digest),),
+        summary=f"{outcome.step:,} steps, {outcome.tokens:,} tokens, loss {outcome.loss or 0.0:.3f}",
+        details={
+            "step": outcome.step,
+            "tokens": outcome.tokens,
+            "loss": outcome.loss,
+            "parameters": outcome.parameters,
+        },
+    )
+
+
+def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:
+    """Whether the exported folder is there; with --verify, whether its bytes are those recorded."""
+    made = output(record, "export")
+    folder = attempt.yard.root / made.path
+    if not (folder / "config.json").is_file():
+        return False
+    return not attempt.options.verify or yards.digest_folder(folder)[0] == made.digest
+
+
+def export_folder(attempt: Attempt[TrainingJob]) -> Path:
+    """The Hugging Face folder that the train stage left."""
+    return attempt.yard.root / output(attempt.records["train"], "export").path
+
+
+@contextmanager
+def _watched(attempt: Attempt[TrainingJob]) -> Iterator[None]:
+    """Beside the launch, a thread that follows metrics.jsonl and passes the wish to stop on."""
+    done = threading.Event()
+    watch = _Watch(attempt)
+    thread = threading.Thread(target=watch.until, args=(done,), name="train-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+class _Watch:
+    """What the driver knows of the workers while they train."""
+
+    def __init__(self, attempt: Attempt[TrainingJob]) -> None:
+        self._attempt = attempt
+        self._metrics = Follower(attempt.folder.metrics, from_end=True)
+        self._recent: deque[float] = deque(maxlen=20)
+        self._told_to_stop = False
+        self._group = attempt.lease.attempt
+
+    def until(self, done: threading.Event) -> None:
+        """Poll until the launch has returned, then once more for the last rows."""
+        while not done.wait(_POLL_SECONDS):
+            self._poll()
+        self._poll()
+
+    def _poll(self) -> None:
+        try:
+            self._pass_on_stop()
+            for row in self._metrics.poll():
+                self._take(row)
+        except (OSError, ModelyardError) as error:  # watching must not end the training it watches
+            self._attempt.board.tell(Note(f"progress could not be recorded: {error}", warning=True))
+
+    def _pass_on_stop(self) -> None:
+        if self._attempt.stop.asked and not self._told_to_stop:
+            self._told_to_stop = True
+            yards.replace(
+                self._attempt.folder.control,
+                b'{"stop": true, "attempt": %d}\n' % self._attempt.lease.attempt,
+            )
+            self._attempt.board.tell(Note("stopping: the workers commit at the end of this step"))
+
+    def _take(self, row: dict[str, Any]) -> None:
+        if row.get("attempt", 0) < self._attempt.lease.attempt or "step" not in row:
+            return
+        if "stepSeconds" in row:
+            self._recent.append(float(row["stepSeconds"]))
+        total = row.get("totalSteps")
+        left = (total - row["step"]) * statistics.median(self._recent) if total and self._recent else None
+        self._attempt.board.progress(
+            Progressed(
+                Progress(
+                    stage="train",
+                    step=row["step"],
+                    total_steps=total,
+                    tokens=row.get("tokens", 0),
+                    tokens_per_second=row.get("tokensPerSecond"),
+                    eta_seconds=left,
+                ),
+                loss=row.get("loss"),
+                validation_loss=row.get("validationLoss"),
+            )
+        )
+        if "checkpointSeconds" in row:
+            self._committed()
+
+    def _committed(self) -> None:
+        newest = next(iter(committed(self._attempt.folder)), None)
+        if newest:
+            path = str(newest.folder.relative_to(self._attempt.folder.path))
+            state = CheckpointState(step=newest.step, path=path, time=newest.record.created)
+            self._attempt.board.update(checkpoint=state)
