@@ -43,13 +43,17 @@ class SourceRecord(Part):
 
 
 class DatasetRecord(Record):
-    """A prepared dataset: `data/<digest>/dataset.json`. `text_bytes` are UTF-8 bytes of the documents kept."""
+    """A prepared dataset: `data/<digest>/dataset.json`. `text_bytes` are UTF-8 bytes of the documents kept.
+
+    `shared_documents` are validation documents whose very text stands in train too.
+    """
 
     digest: str
     tokenizer_digest: str
     vocab_size: int
     sources: tuple[SourceRecord, ...]
     files: tuple[FileDigest, ...]
+    shared_documents: int = 0
     created: str
     environment: dict[str, str] = {}
 

@@ -60,7 +60,7 @@ def train_tokenizer(texts: Iterable[str], spec: TrainTokenizer, folder: Path) ->
     if not seen:
         raise BadDataError("there is no text to train a tokenizer on")
     folder.mkdir(parents=True, exist_ok=True)
-    backend.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer.json").write_text(backend.to_str(pretty=True), encoding="utf-8")
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": END_OF_TEXT,
