@@ -1,0 +1,114 @@
+"""`--set spec.optimization.steps=10`: the one generic override, typed as YAML and checked as the file is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.errors import Fault
+from modelyard.spec.documents import Document, Location, Mark, path_text, read_documents
+
+_STEP = re.compile(r'(?:^|\.)([A-Za-z_][\w/-]*)|\.?\[(\d{1,6})\]|\.(\d{1,6})(?=[.\[]|$)|\["([^"\]]+)"\]')
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value for a place of the manifest; `text` is how it was written."""
+
+    text: str
+    location: Location
+    value: Any
+
+    @property
+    def origin(self) -> str:
+        return f"--set {self.text if len(self.text) <= 60 else self.text[:59] + '…'}"
+
+
+def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Fault]]:
+    """Each `path=value`, and a fault for each that is none."""
+    overrides: list[Override] = []
+    faults: list[Fault] = []
+    for text in texts:
+        read = _read(text)
+        if isinstance(read, Fault):
+            faults.append(read)
+        else:
+            overrides.append(read)
+    return overrides, faults
+
+
+def _read(text: str) -> Override | Fault:
+    path, equals, value = text.partition("=")
+    origin = f"--set {text[:60]}"
+    if not equals:
+        return Fault(origin, path, 0, 0, "has no value", "write --set path=value, as spec.optimization.steps=10")
+    location = read_path(path.strip())
+    if location is None or location[0] not in {"metadata", "spec"}:
+        fix = "write the full path from metadata or spec, as spec.data.train[0].path"
+        return Fault(origin, path, 0, 0, "is not a path into a manifest", fix)
+    documents, faults = read_documents(value, origin=origin)
+    broken = [*faults, *(fault for document in documents for fault in document.faults)]
+    if broken:
+        return Fault(origin, path, 0, 0, broken[0].message, broken[0].fix)
+    if not documents:
+        return Fault(origin, path, 0, 0, "has no value", 'write a value after =, or "" for empty text')
+    return Override(text, location, documents[0].value)
+
+
+def read_path(text: str) -> Location | None:
+    """`spec.data.train[0].path` (or `.0.`) as a location; None when it is not one. `["a.b/c"]` quotes a key."""
+    steps: list[str | int] = []
+    end = 0
+    for step in _STEP.finditer(text):
+        if step.start() != end:
+            return None
+        end = step.end()
+        word, index, dotted, quoted = step.groups()
+        steps.append(word or quoted or int(index or dotted))
+    return tuple(steps) if steps and end == len(text) else None
+
+
+def apply_overrides(documents: Sequence[Document], overrides: Sequence[Override]) -> list[Fault]:
+    """Put each value into every document it fits (by the fields that are there to be set); a fault if it fits none."""
+    faults: list[Fault] = []
+    for override in overrides:
+        results = [_apply(document, override) for document in documents]
+        faults += [result for result in results if result is not None]
+    return faults
+
+
+def _apply(document: Document, override: Override) -> Fault | None:
+    here = document.value
+    for depth, step in enumerate(override.location):
+        last = depth == len(override.location) - 1
+        if isinstance(step, int):
+            if not isinstance(here, list) or step >= len(here):
+                return _no_item(override, depth, here)
+            here[step] = override.value if last else here[step]
+        elif not isinstance(here, dict):
+            message = f"{path_text(override.location[:depth])} is not a mapping"
+            return Fault(override.origin, path_text(override.location), 0, 0, message, "set the whole of it")
+        else:
+            here[step] = override.value if last else here.get(step, {})
+        here = here[step]
+    _mark(document, override)
+    return None
+
+
+def _no_item(override: Override, depth: int, here: Any) -> Fault:
+    where = path_text(override.location[:depth])
+    what = f"{where} has {len(here)} items" if isinstance(here, list) else f"{where} is not a list"
+    return Fault(override.origin, path_text(override.location), 0, 0, what, "items are counted from 0")
+
+
+def _mark(document: Document, override: Override) -> None:
+    """Faults below the place now name the override."""
+    size = len(override.location)
+    for marks in (document.values, document.keys):
+        for location in [known for known in marks if known[:size] == override.location]:
+            del marks[location]
+    for length in range(1, size + 1):
+        document.values.setdefault(override.location[:length], Mark(override.origin, 0, 0))
+    document.keys.setdefault(override.location, Mark(override.origin, 0, 0))
