@@ -1,0 +1,126 @@
+"""The index: which versions exist and where aliases point. A protocol with one store today, the files of a yard.
+
+A version's number is claimed put-if-absent before anything is copied (`models/<name>/claims/<version>.json`), so two
+registrations at once get two numbers. A version exists when its `version.json` stands; a claim without one is a
+registration that has not finished: readers do not see it, and only the same registration may go on with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from modelyard.errors import IntegrityError
+from modelyard.records import AliasRecord, Record, VersionRecord
+from modelyard.yard import Yard, checked_name, compare_and_swap, publish, read_record
+from modelyard.yard.layout import NAME
+from modelyard.yard.reading import read_bytes
+
+RECORD = "version.json"
+
+
+class ClaimRecord(Record):
+    """A number that is taken, and for what: the run, its folder's digest, the digest of what evaluation found."""
+
+    name: str
+    version: int
+    run_id: str
+    digest: str
+    findings: str
+
+
+class Index(Protocol):
+    """Where versions and aliases are kept. Every method is atomic; all but `versions` and `names` are durable."""
+
+    def names(self) -> list[str]:
+        """Models that have a version, sorted."""
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """A model's versions, by number."""
+
+    def version(self, name: str, number: int) -> VersionRecord | None:
+        """One version; None when it does not exist (yet)."""
+
+    def claims(self, name: str) -> list[ClaimRecord]:
+        """Numbers taken, by number, whether their versions are finished or not."""
+
+    def claim(self, claim: ClaimRecord) -> None:
+        """Take a number; raises ConflictError when another registration has it."""
+
+    def publish(self, record: VersionRecord) -> None:
+        """Make a version exist; raises ConflictError when another one stands under its number."""
+
+    def aliases(self, name: str) -> list[AliasRecord]:
+        """A model's aliases, removed ones too (version 0), by name."""
+
+    def alias(self, name: str, alias: str) -> AliasRecord | None:
+        """An alias's record, removed or not; None when there never was one."""
+
+    def swap_alias(self, expected: AliasRecord | None, new: AliasRecord) -> None:
+        """Move an alias; raises ConflictError when it is not `expected` any more."""
+
+
+@dataclass(frozen=True)
+class FileIndex:
+    """The index as files below `models/` of a yard."""
+
+    yard: Yard
+
+    def names(self) -> list[str]:
+        folder = self.yard.models
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [entry.name for entry in entries if NAME.fullmatch(entry.name) and self._numbers(entry.name)]
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        found = [self.version(name, number) for number in self._numbers(name)]
+        return [record for record in found if record is not None]
+
+    def version(self, name: str, number: int) -> VersionRecord | None:
+        path = self.yard.model_folder(name, number) / RECORD
+        data = read_bytes(path)
+        if data is None:
+            return None
+        record = VersionRecord.from_json(data, origin=str(path))
+        if (record.name, record.version) != (name, number):
+            raise IntegrityError(
+                f"{path} describes {record.name}@{record.version}", hint="the folder was moved: move it back"
+            )
+        return record
+
+    def claims(self, name: str) -> list[ClaimRecord]:
+        folder = self._model(name) / "claims"
+        paths = [path for path in folder.glob("*.json") if path.stem.isdigit()]
+        return [read_record(path, ClaimRecord) for path in sorted(paths, key=lambda path: int(path.stem))]
+
+    def claim(self, claim: ClaimRecord) -> None:
+        publish(self._model(claim.name) / "claims" / f"{claim.version}.json", claim.to_json())
+
+    def publish(self, record: VersionRecord) -> None:
+        publish(self.yard.model_folder(record.name, record.version) / RECORD, record.to_json())
+
+    def aliases(self, name: str) -> list[AliasRecord]:
+        folder = self._model(name) / "aliases"
+        paths = sorted(path for path in folder.glob("*") if NAME.fullmatch(path.name))
+        return [read_record(path, AliasRecord) for path in paths]
+
+    def alias(self, name: str, alias: str) -> AliasRecord | None:
+        path = self._alias(name, alias)
+        data = read_bytes(path)
+        return None if data is None else AliasRecord.from_json(data, origin=str(path))
+
+    def swap_alias(self, expected: AliasRecord | None, new: AliasRecord) -> None:
+        path = self._alias(new.name, new.alias)
+        compare_and_swap(path, None if expected is None else expected.to_json(), new.to_json())
+
+    def _numbers(self, name: str) -> list[int]:
+        folder = self._model(name)
+        entries = folder.iterdir() if folder.is_dir() else []
+        numbers = [int(entry.name) for entry in entries if entry.name.isascii() and entry.name.isdigit()]
+        return sorted(number for number in numbers if (self.yard.model_folder(name, number) / RECORD).is_file())
+
+    def _model(self, name: str) -> Path:
+        return self.yard.models / checked_name(name, "model")
+
+    def _alias(self, name: str, alias: str) -> Path:
+        return self._model(name) / "aliases" / checked_name(alias, "alias")

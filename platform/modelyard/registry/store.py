@@ -1,0 +1,214 @@
+"""Model versions: registered once, never changed, named by number or alias, verified by digest."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from modelyard.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from modelyard.records import AliasChange, AliasRecord, FileDigest, MetricValue, VersionRecord
+from modelyard.records.status import Verdict
+from modelyard.registry.copying import copy_folder
+from modelyard.registry.index import RECORD, ClaimRecord, FileIndex, Index
+from modelyard.registry.references import checked_alias, parse_reference
+from modelyard.telemetry import redact, utc_now
+from modelyard.yard import Yard, checked_name, digest_bytes, digest_files, digest_folder, sweep, verify_folder
+from modelyard.yard.faults import point
+
+
+class Resolved(NamedTuple):
+    """A version that exists: its record, and the folder of its files."""
+
+    record: VersionRecord
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """`name@version`, as responses and reports name it."""
+        return f"{self.record.name}@{self.record.version}"
+
+
+class Registry:
+    """The models of a yard."""
+
+    def __init__(self, yard: Yard, index: Index, now: Callable[[], str] = utc_now) -> None:
+        self.yard = yard
+        self.index = index
+        self._now = now
+
+    def register(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        run_id: str,
+        spec_digest: str,
+        training_digest: str,
+        dataset_digest: str,
+        code_version: str,
+        parent: str | None = None,
+        step: int = 0,
+        parameters: int = 0,
+        verdict: Verdict | None = None,
+        metrics: Sequence[MetricValue] = (),
+        environment: dict[str, str] | None = None,
+    ) -> VersionRecord:
+        """Make a Hugging Face folder an immutable version of a model.
+
+        The same run with the same bytes, verdict and metrics is the same version: a registration that was killed
+        anywhere is finished by doing it again, one that was finished is returned as it stands.
+        Raises InvalidInputError for an empty folder, IntegrityError when the folder changes meanwhile, StorageError
+        when the disk refuses.
+        """
+        checked_name(name, "model")
+        digest, files = digest_folder(folder, leave_out=(RECORD,))
+        if not files:
+            raise InvalidInputError(f"{folder} is empty: nothing to register as {name!r}")
+        findings = digest_bytes(json.dumps([verdict, [metric.to_dict() for metric in metrics]]).encode())
+        version = self._claim(ClaimRecord(name=name, version=1, run_id=run_id, digest=digest, findings=findings))
+        point("registry.claimed")
+        standing = self.index.version(name, version)
+        if standing is not None:
+            return standing
+        target = self.yard.model_folder(name, version)
+        copy_folder(folder, target, files)
+        self._tidy(target, files)
+        record = VersionRecord(
+            name=name, version=version, digest=digest, files=files, run_id=run_id, spec_digest=spec_digest,
+            training_digest=training_digest, dataset_digest=dataset_digest, code_version=code_version, parent=parent,
+            step=step, parameters=parameters, verdict=verdict, metrics=tuple(metrics), created=self._now(),
+            environment=environment or {},
+        )  # fmt: skip
+        point("registry.copied")
+        with contextlib.suppress(ConflictError):  # the same registration in another process was first
+            self.index.publish(record)
+        return self.index.version(name, version) or record
+
+    def names(self) -> list[str]:
+        """Models that have a version, sorted."""
+        return self.index.names()
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """A model's versions, by number; raises NotFoundError that names near models."""
+        versions = self.index.versions(name)
+        if not versions:
+            raise NotFoundError(f"no model {name!r} in {self.yard.root}", hint=self._near(name))
+        return versions
+
+    def resolve(self, reference: str) -> Resolved:
+        """The version that a reference names now: `registry://name@alias-or-version`, `name@…`, `name` (the highest).
+
+        Raises InvalidInputError (not a reference), NotFoundError that says what there is.
+        """
+        name, version, alias = parse_reference(reference)
+        versions = self.versions(name)
+        if alias is not None:
+            version = self._aliased(name, alias)
+        for record in versions:
+            if record.version == (version or versions[-1].version):
+                return Resolved(record, self.yard.model_folder(name, record.version))
+        has = ", ".join(str(record.version) for record in versions[-5:])
+        raise NotFoundError(f"model {name!r} has no version {version}", hint=f"it has {has}")
+
+    def verify(self, version: VersionRecord | Resolved) -> None:
+        """Hash every file of a version; raises IntegrityError that names the first that is not as recorded."""
+        record = version.record if isinstance(version, Resolved) else version
+        folder = self.yard.model_folder(record.name, record.version)
+        if digest_files(record.files) != record.digest:
+            raise IntegrityError(f"{folder / RECORD} is damaged: its digest is not that of the files it lists")
+        verify_folder(folder, record.files, exact=True, leave_out=(RECORD,))
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """A model's aliases that point somewhere, by name."""
+        return {record.alias: record.version for record in self.index.aliases(name) if record.version}
+
+    def alias(self, name: str, alias: str) -> AliasRecord | None:
+        """An alias with its history (also of a removed one: version 0); None when there never was one."""
+        return self.index.alias(checked_name(name, "model"), checked_alias(alias))
+
+    def set_alias(
+        self, name: str, alias: str, version: int, *, by: str, reason: str = "", expected_revision: int | None = None
+    ) -> AliasRecord:
+        """Point an alias at a version. Pointing where it points already changes nothing.
+
+        With `expected_revision` (0: it does not exist) raises ConflictError when someone else moved it since;
+        without, concurrent moves follow one another and the history keeps each.
+        """
+        versions = [record.version for record in self.versions(name)]
+        if version not in versions:
+            raise NotFoundError(f"model {name!r} has no version {version}", hint=f"it has {versions[-1]}")
+        return self._move(name, alias, version, by=by, reason=reason, expected_revision=expected_revision)
+
+    def remove_alias(
+        self, name: str, alias: str, *, by: str, reason: str = "", expected_revision: int | None = None
+    ) -> AliasRecord:
+        """Take an alias away; its history stays. Raises NotFoundError when it points nowhere."""
+        self._aliased(name, alias)
+        return self._move(name, alias, 0, by=by, reason=reason, expected_revision=expected_revision)
+
+    def _claim(self, wanted: ClaimRecord) -> int:
+        """The number of this registration: the one it claimed before it was killed, or the next."""
+        while True:
+            claims = self.index.claims(wanted.name)
+            for claim in claims:
+                if claim.model_copy(update={"version": wanted.version}) == wanted:
+                    return claim.version
+            taken = [claim.version for claim in claims] + [
+                record.version for record in self.index.versions(wanted.name)
+            ]
+            version = max(taken, default=0) + 1
+            with contextlib.suppress(ConflictError):  # another registration took it: look again
+                self.index.claim(wanted.model_copy(update={"version": version}))
+                return version
+
+    def _tidy(self, target: Path, files: Sequence[FileDigest]) -> None:
+        """Remove what killed copies of this same registration left behind."""
+        for folder in {(target / file.path).parent for file in files}:
+            sweep(folder)
+
+    def _aliased(self, name: str, alias: str) -> int:
+        record = self.alias(name, alias)
+        if record is None or not record.version:
+            known = ", ".join(sorted(self.aliases(name))) or "none"
+            raise NotFoundError(f"model {name!r} has no alias {alias!r}", hint=f"its aliases: {known}")
+        return record.version
+
+    def _move(
+        self, name: str, alias: str, version: int, *, by: str, reason: str, expected_revision: int | None
+    ) -> AliasRecord:
+        while True:
+            standing = self.alias(name, alias)
+            revision = standing.revision if standing else 0
+            if expected_revision is not None and revision != expected_revision:
+                raise ConflictError(
+                    f"alias {alias!r} of {name!r} was moved by someone else: revision {revision} now",
+                    hint=f"`modelyard alias {name} {alias}` shows its history",
+                )
+            if standing is not None and standing.version == version:
+                return standing
+            change = AliasChange(version=version, time=self._now(), by=redact(by), reason=redact(reason))
+            history = (*(standing.history if standing else ()), change)
+            new = AliasRecord(name=name, alias=alias, version=version, revision=revision + 1, history=history)
+            try:
+                self.index.swap_alias(standing, new)
+            except ConflictError:
+                if self.alias(name, alias) == standing:  # not a race: the lock is held
+                    raise
+                continue
+            return new
+
+    def _near(self, name: str) -> str:
+        names = self.names()
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        if near:
+            return f"did you mean {' or '.join(near)}?"
+        return "`modelyard models` lists them" if names else "no model is registered yet"
+
+
+def open_registry(yard: Yard) -> Registry:
+    """The registry of a yard, kept in its files."""
+    return Registry(yard, FileIndex(yard))
