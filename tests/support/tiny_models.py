@@ -52,11 +52,8 @@ def write_tiny_model(
         "head_dim": 8,
     }
     made = transformers.AutoConfig.for_model(model_type)
-    known = {key: value for key, value in sizes.items() if hasattr(made, key) and key in {*made.to_dict(), *made.attribute_map}}
-        key: value
-        for key, value in sizes.items()
-        if (hasattr(made, key) and key != "head_dim") or (key == "head_dim" and "head_dim" in made.to_dict())
-    }
+    allowed = {*made.to_dict(), *made.attribute_map}
+    known = {key: value for key, value in sizes.items() if key in allowed}
     made = transformers.AutoConfig.for_model(model_type, **{**known, **config})
     torch.manual_seed(seed)
     module = transformers.AutoModelForCausalLM.from_config(made)
