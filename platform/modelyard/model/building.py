@@ -1,0 +1,91 @@
+"""A torch module from the manifest: random weights by config, or a folder's weights to go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from modelyard.errors import InvalidInputError
+from modelyard.model.configs import TokenizerFacts, derive_config
+from modelyard.model.families import causal_lm_class
+from modelyard.model.folders import load_folder, read_config
+
+
+class ModelWish(Protocol):
+    """The part of `spec.model` that decides which module is built."""
+
+    @property
+    def architecture(self) -> str | None: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+
+def build(
+    wish: ModelWish,
+    *,
+    facts: TokenizerFacts,
+    sequence_length: int,
+    folder: Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> torch.nn.Module:
+    """The module to train, on the CPU, in training mode.
+
+    With `folder` its weights are loaded; else they are random: a function of `seed` and the config alone, so that
+    every rank of every layout starts from the same ones.
+    """
+    if folder is not None:
+        module = load_folder(folder, dtype=dtype)
+        _check_fits(module.config, facts, sequence_length, folder)
+        return module.train()
+    if wish.architecture is None:
+        raise InvalidInputError("spec.model: neither architecture nor a folder to load the weights from")
+    config = derive_config(wish.architecture, wish.config, facts, sequence_length)
+    return random_module(config, dtype=dtype, seed=seed).train()
+
+
+def random_module(config: Any, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
+    """A freshly initialised causal language model; leaves the process's own generator where it was."""
+    kind = causal_lm_class(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module: torch.nn.Module = kind._from_config(config, dtype=torch.float32)
+    return module.to(dtype)
+
+
+def empty_module(config: Any, *, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    """The module without memory for its weights (meta device)."""
+    kind = causal_lm_class(config)
+    with torch.device("meta"):
+        module: torch.nn.Module = kind._from_config(config, dtype=dtype)
+    return module
+
+
+def count_parameters(wish: ModelWish, vocab_size: int, *, folder: Path | None = None) -> int:
+    """How many parameters the model has, tied ones once; no memory is spent on weights."""
+    if folder is not None:
+        config = read_config(folder)
+    elif wish.architecture is not None:
+        config = derive_config(wish.architecture, wish.config, TokenizerFacts(vocab_size), 1024)
+    else:
+        raise InvalidInputError("spec.model: neither architecture nor a folder: nothing to count")
+    return sum(p.numel() for p in empty_module(config).parameters())
+
+
+def _check_fits(config: Any, facts: TokenizerFacts, sequence_length: int, folder: Path) -> None:
+    """Refuse a tokenizer or a sequence that the folder's model cannot take."""
+    text = config.get_text_config()
+    if facts.vocab_size > text.vocab_size:
+        raise InvalidInputError(
+            f"the tokenizer has {facts.vocab_size} tokens, the model in {folder} only {text.vocab_size}",
+            hint="leave out spec.model.tokenizer: the folder's own is used",
+        )
+    longest = getattr(text, "max_position_embeddings", None)
+    if isinstance(longest, int) and 0 < longest < sequence_length:
+        raise InvalidInputError(
+            f"spec.data.sequenceLength is {sequence_length}, but the model in {folder} has {longest} positions",
+            hint=f"set spec.data.sequenceLength to at most {longest}",
+        )

@@ -1,0 +1,41 @@
+"""From a commit to a plain Hugging Face folder: what any tool that reads transformers models can load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelyard import checkpoint
+from modelyard.checkpoint import Commit
+from modelyard.model import model_card, save_folder
+from modelyard.spec import TrainingJob
+
+
+def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, tokenizer_folder: Path) -> int:
+    """Write the weights of `commit` with config, tokenizer and card to `out`; returns the number of parameters.
+
+    One process suffices: fragments of every rank are read, whatever layout wrote them.
+    """
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.spec.optimization.precision]
+    parameters = sum(_numel(t.shape) for t in commit.record.tensors if t.kind != "buffer")
+    facts: dict[str, str | int | float] = {
+        "training steps": commit.record.step,
+        "tokens": commit.record.tokens,
+        "training digest": commit.record.training_digest,
+        "dataset digest": commit.record.dataset_digest,
+        **{name: value for name, value in commit.record.metrics.items()},
+    }
+    card = model_card(job.spec.register.name, model_type=config.model_type, parameters=parameters, facts=facts)
+    save_folder(
+        checkpoint.assemble(commit), config, out, tokenizer_folder=tokenizer_folder, card=card, dtype=dtype
+    )
+    return parameters
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count

@@ -1,0 +1,160 @@
+"""Why a worker group failed: each worker writes down its own failure, and the first cause is chosen from them. Pure but for two functions."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from modelyard.errors import (
+    FencedError,
+    HangError,
+    ModelyardError,
+    NonFiniteLossError,
+    OutOfMemoryError,
+    TrainingError,
+    WorkerLostError,
+)
+from modelyard.telemetry import redact
+from modelyard.train.task import WorkerFailure
+
+# What a rank sees when another one has gone (gloo, NCCL, the store): never the first cause.
+COLLATERAL = (
+    "connection closed by peer",
+    "connection reset by peer",
+    "connection refused",
+    "broken pipe",
+    "gloo",
+    "nccl",
+    "socket",
+    "store->get",
+    "distbackenderror",
+    "distnetworkerror",
+    "timed out waiting",
+)
+EVIDENCE_LINES = 20
+
+
+@dataclass(frozen=True)
+class FailureNote:
+    """What one worker says of its own end. `time` in seconds since the epoch."""
+
+    rank: int
+    time: float
+    failure_class: str
+    error: str
+    message: str
+    step: int = 0
+    hint: str = ""
+    retryable: bool = True
+    evidence: tuple[str, ...] = ()
+
+
+def note_of(error: BaseException, *, rank: int, step: int, now: float) -> FailureNote:
+    """A worker's exception as it is told."""
+    lines = redact("".join(traceback.format_exception(error))).splitlines()[-EVIDENCE_LINES:]
+    if isinstance(error, ModelyardError):
+        failure_class, hint, retryable = error.failure_class, error.hint, error.retryable
+    elif is_out_of_memory(error):
+        failure_class, retryable = "OutOfMemory", False
+        hint = "smaller optimization.globalBatchTokens, more workers, a higher sharding.zeroStage, or more memory"
+    else:
+        failure_class, hint, retryable = "Internal", "", is_collateral(str(error))
+    return FailureNote(
+        rank=rank, time=now, failure_class=failure_class, error=type(error).__name__,
+        message=redact(str(error) or type(error).__name__)[:2000], step=step, hint=hint, retryable=retryable,
+        evidence=tuple(lines),
+    )  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Host or device memory, by class and by torch's words for it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def is_collateral(message: str) -> bool:
+    """Whether an error only says that another worker is gone."""
+    low = message.lower()
+    return any(word in low for word in COLLATERAL)
+
+
+def first_cause(notes: Sequence[FailureNote], deaths: Mapping[int, str]) -> WorkerFailure:
+    """The failure that came first: a worker's own error, else the death of a process, else what is left.
+
+    `deaths` are ranks whose process vanished without a word, with how the launcher describes it.
+    """
+    own = sorted((n for n in notes if not is_collateral(n.message)), key=lambda n: n.time)
+    if own:
+        return _told(own[0])
+    if deaths:
+        rank = min(deaths)
+        how = redact(deaths[rank])
+        memory = "oom" in how.lower() or "out of memory" in how.lower()
+        return WorkerFailure(
+            failure_class="OutOfMemory" if memory else "WorkerLost",
+            message=f"the process of rank {rank} died without a word" + (" (out of memory)" if memory else ""),
+            rank=rank,
+            step=max((n.step for n in notes), default=None),
+            evidence=tuple(how.splitlines()[-EVIDENCE_LINES:]),
+            hint="the machine's log (dmesg) says whether the kernel killed it for memory",
+        )
+    if notes:
+        return _told(min(notes, key=lambda n: n.time))
+    return WorkerFailure("WorkerLost", "the worker group ended without a word")
+
+
+def error_of(failure: WorkerFailure) -> ModelyardError:
+    """The exception that a failure is raised as."""
+    kinds: dict[str, type[ModelyardError]] = {
+        "NonFiniteLoss": NonFiniteLossError,
+        "Hang": HangError,
+        "OutOfMemory": OutOfMemoryError,
+        "WorkerLost": WorkerLostError,
+        "Interrupted": FencedError,
+    }
+    error = kinds.get(failure.failure_class, TrainingError)(failure.message, hint=failure.hint)
+    error.failure = failure  # type: ignore[attr-defined]  # the digest is made from it
+    if failure.failure_class not in kinds:
+        error.failure_class = failure.failure_class
+        error.retryable = failure.retryable
+    return error
+
+
+def note_path(folder: Path, rank: int) -> Path:
+    """Where a rank of the present group writes its note."""
+    return folder / f"rank-{rank}.json"
+
+
+def write_note(folder: Path, note: FailureNote) -> None:
+    """Leave a worker's note for the driver; never raises (the failure itself must come through)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        note_path(folder, note.rank).write_text(json.dumps(asdict(note)), encoding="utf-8")
+    except OSError:
+        traceback.print_exc()
+
+
+def take_notes(folder: Path, *, since: float) -> list[FailureNote]:
+    """The notes that workers left since a moment, and away with them."""
+    notes = []
+    for path in sorted(folder.glob("rank-*.json")) if folder.is_dir() else []:
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            note = FailureNote(**{**document, "evidence": tuple(document["evidence"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        finally:
+            path.unlink(missing_ok=True)
+        if note.time >= since:
+            notes.append(note)
+    return notes
+
+
+def clock() -> float:
+    """Seconds since the epoch, as notes carry them."""
+    return time.time()
