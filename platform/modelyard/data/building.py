@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
+import numpy.typing as npt
 
 from modelyard.data.documents import HARMLESS, BadRecord, Document, read_file, text_column
 from modelyard.data.inputs import Input, Progress, changed
@@ -165,9 +166,8 @@ class _Writing:
     excluded: TextIO
 
     def write(self, batch: list[Document], each: Input, tallies: dict[str, _Tally]) -> None:
-        encoded = self.tokenizer.encode_batch([document.text for document in batch])
-        for document, ids in zip(batch, encoded, strict=True):
-            if not ids:
+        for document, ids in zip(batch, self._encoded(batch), strict=True):
+            if not len(ids):
                 bad = BadRecord(document.file, document.line, "no_tokens")
                 tallies[each.split].exclude(bad)
                 _list_excluded(self.excluded, each, bad)
@@ -184,6 +184,11 @@ class _Writing:
             tally.tokens += len(ids)
             source = self.names[split].index(each.source.name)
             self.writers[split].add(ids, source=source, text_bytes=text_bytes, digest=digest)
+
+    def _encoded(self, batch: list[Document]) -> Sequence[Sequence[int] | npt.NDArray[np.uint32]]:
+        if len(batch) == 1:  # a document beyond the batch's bounds is alone in its batch
+            return [self.tokenizer.encode_long(batch[0].text)]
+        return self.tokenizer.encode_batch([document.text for document in batch])
 
 
 def _split_of(each: Input, digest: bytes, data: DataSpec) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,20 +60,24 @@ def find_inputs(job: TrainingJob, *, root: Path, known: KnownDigests, progress: 
         digests = []
         for file in files:
             digest = known.get((file.name, file.size_bytes, file.mtime_ns))
-            digests.append(digest or hash_file(file))
+            digests.append(digest or hash_file(file, partial(_show, progress, done, total)))
             done += file.size_bytes
-            progress("reading", done, total)
         inputs.append(Input(split, source, files, tuple(digests)))
     return tuple(inputs)
 
 
-def hash_file(file: FoundFile) -> str:
+def _show(progress: Progress, before: int, total: int, size: int) -> None:
+    progress("reading", before + size, total)
+
+
+def hash_file(file: FoundFile, on_read: Callable[[int], None] = lambda size: None) -> str:
     """sha256 of a found file; raises BadDataError when it is not any more as it was found."""
     digest = hashlib.sha256()
     try:
         with file.path.open("rb", buffering=0) as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 digest.update(chunk)
+                on_read(stream.tell())
         status = file.path.stat()
     except OSError as error:
         raise BadDataError(f"{file.name} cannot be read: {error.strerror or error}") from error

@@ -44,12 +44,12 @@ class SplitWriter:
         self._shards: list[int] = []
         self._file: BinaryIO | None = None
 
-    def add(self, ids: Sequence[int], *, source: int, text_bytes: int, digest: bytes) -> None:
+    def add(self, ids: Sequence[int] | npt.NDArray[Any], *, source: int, text_bytes: int, digest: bytes) -> None:
         """Append a document: its token ids (at least one), the index of its source, sha256 of its text."""
         if self._file is None or (self._shards[-1] and self._shards[-1] + len(ids) > self._shard_tokens):
             self._next_shard()
         assert self._file is not None
-        assert ids
+        assert len(ids)
         tokens = np.asarray(ids, dtype=self._dtype)
         self._file.write(tokens.tobytes())
         self._shards[-1] += len(ids)
@@ -65,7 +65,7 @@ class SplitWriter:
             self._file.close()
         documents = len(self._lengths)
         self._label_counts[self._tokenizer.eos_id] += documents
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "lengths": np.frombuffer(self._lengths, dtype=np.int64),
             "textBytes": np.frombuffer(self._text_bytes, dtype=np.int64),
             "sources": np.frombuffer(self._sources, dtype=np.uint16),
@@ -147,7 +147,7 @@ class Split:
 
     def digest(self, document: int) -> str:
         """sha256 of the document's text in UTF-8."""
-        return "sha256:" + self._digests[document].tobytes().hex()
+        return f"sha256:{self._digests[document].tobytes().hex()}"
 
     @property
     def digests(self) -> npt.NDArray[np.uint8]:

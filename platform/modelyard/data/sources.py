@@ -57,9 +57,9 @@ def find_files(source: SourceSpec, *, root: Path) -> tuple[FoundFile, ...]:
     elif full.exists():
         paths, base, missing = [full], full, ""
     elif glob.has_magic(source.path):
-        base = _fixed_part(full)
-        paths = sorted(Path(match) for match in glob.glob(str(full), recursive=True) if not Path(match).is_dir())
-        missing = "matches no file"
+        matches = glob.glob(source.path, root_dir=root, recursive=True)
+        paths = sorted(path for match in matches if not (path := root / match).is_dir())
+        base, missing = root / _fixed_part(where), "matches no file"
     else:
         paths, base, missing = [], full, "does not exist"
     if not paths:
@@ -85,8 +85,9 @@ def _found(path: Path, source: SourceSpec, root: Path, real_base: Path) -> Found
     if not stat.S_ISREG(status.st_mode):
         raise InvalidInputError(f"source {source.name!r}: {path} is not a regular file")
     bare, compression = _uncompressed(path.name)
-    file_format = source.format or next((kind for kind, ends in SUFFIXES.items() if bare.endswith(ends)), None)
-    if file_format not in SUFFIXES:
+    told = (kind for kind, ends in SUFFIXES.items() if bare.endswith(ends))
+    file_format: str | None = source.format or next(told, None)
+    if file_format is None:
         raise InvalidInputError(
             f"source {source.name!r}: the format of {path} cannot be told from its name",
             hint=f"set format to one of {', '.join(SUFFIXES)}",

@@ -16,6 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tokenizers
 
 from modelyard.errors import InvalidInputError, NotFoundError
@@ -56,17 +58,25 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str], *, specials: bool = False) -> list[list[int]]:
         """Ids of each text. With a byte-level tokenizer, texts beyond 1 Mi characters are encoded in pieces cut at
         line ends (lossless; a token never spans a cut)."""
-        backend = self.backend if specials else self.literal
-        if not self.byte_level or all(len(text) <= PIECE_CHARACTERS for text in texts):
-            return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
         return [
-            [
-                token
-                for piece in pieces(text)
-                for token in backend.encode_batch_fast([piece], add_special_tokens=False)[0].ids
-            ]
-            for text in texts
+            self.encode_long(text, specials=specials).tolist() if self._is_long(text) else ids
+            for text, ids in zip(texts, self._encode_short(texts, specials), strict=True)
         ]
+
+    def encode_long(self, text: str, *, specials: bool = False) -> npt.NDArray[np.uint32]:
+        """As `encode`, for texts of any size: 4 bytes a token, and never more than one piece in work."""
+        backend = self.backend if specials else self.literal
+        parts = pieces(text) if self.byte_level else iter([text])
+        encoded = (backend.encode_batch_fast([part], add_special_tokens=False)[0].ids for part in parts)
+        return np.concatenate([np.asarray(ids, dtype=np.uint32) for ids in encoded])
+
+    def _encode_short(self, texts: Sequence[str], specials: bool) -> list[list[int]]:
+        backend = self.backend if specials else self.literal
+        short = ["" if self._is_long(text) else text for text in texts]
+        return [encoding.ids for encoding in backend.encode_batch_fast(short, add_special_tokens=False)]
+
+    def _is_long(self, text: str) -> bool:
+        return self.byte_level and len(text) > PIECE_CHARACTERS
 
     def decode(self, ids: Sequence[int], *, specials: bool = False) -> str:
         """Text of `ids`; special tokens are left out unless `specials`. Broken bytes become U+FFFD."""
