@@ -30,17 +30,18 @@ class StreamDecoder:
 
     def push(self, token_id: int) -> str:
         """The text that became whole with this token; often empty inside a multi-byte character."""
-        if not self._specials and token_id in self._tokenizer.special_ids:
+        name = self._tokenizer.backend.id_to_token(token_id)
+        if name is None or (not self._specials and token_id in self._tokenizer.special_ids):
             return ""
         if self._tokenizer.byte_level:
-            name = self._tokenizer.backend.id_to_token(token_id)
-            return "" if name is None else self._bytes.decode(byte_level_bytes(name))
+            return self._bytes.decode(byte_level_bytes(name))
         self._pending.append(token_id)
-        name = self._tokenizer.backend.id_to_token(token_id) or ""
         text = self._pending_text()
         if FALLBACK_BYTE.fullmatch(name) or text is None or text.endswith(REPLACEMENT):
             return ""
-        return self._emit(text)
+        self._context = (self._context + self._pending)[-CONTEXT_TOKENS:]
+        self._pending = []
+        return text
 
     def flush(self) -> str:
         """What was held back; afterwards the decoder is as new."""
@@ -54,8 +55,3 @@ class StreamDecoder:
         before = self._tokenizer.decode(self._context, specials=True)
         both = self._tokenizer.decode(self._context + self._pending, specials=True)
         return both[len(before) :] if both.startswith(before) else None
-
-    def _emit(self, text: str) -> str:
-        self._context = (self._context + self._pending)[-CONTEXT_TOKENS:]
-        self._pending = []
-        return text
