@@ -28,12 +28,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+FailureClass = Literal[
+    "InvalidManifest", "BadData", "OutOfMemory", "WorkerLost", "Hang", "NonFiniteLoss", "Storage",
+    "ImagePull", "Unschedulable", "GateFailed", "Interrupted", "Internal",
+]  # fmt: skip
+"""The words of the status document's `lastFailure.class`."""
 
 
 class ModelyardError(Exception):
     """The root: `str()` is one sentence a person can act on; `hint` says what to do next."""
 
-    failure_class = "Internal"
+    failure_class: FailureClass = "Internal"
     exit_code = 1
     retryable = False
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelyard.cli.output import Format, OutputOption, YardOption, emit, is_terminal
 
 if TYPE_CHECKING:
-    from modelyard.records import StatusDocument
+    from modelyard.records import MetricValue, StatusDocument
     from modelyard.spec import Manifest
-    from modelyard.yard import Yard
+    from modelyard.yard import RunFolder, Yard
 
 _VERDICT_CODES = {"Failed": 3, "Inconclusive": 4, "Error": 4}
 
 
 def run(
+    *,
     file: Annotated[list[str], typer.Option("-f", "--file", help="A manifest, a folder of them, or - for stdin.")],
     set_: Annotated[
         list[str] | None,
@@ -87,7 +88,7 @@ def _run_one(
     return document
 
 
-def _last_words(document: StatusDocument, folder: Any) -> None:
+def _last_words(document: StatusDocument, folder: RunFolder) -> None:
     if document.verdict:
         typer.echo(f"verdict   {document.verdict}")
     for metric in document.metrics.evaluation:
@@ -98,6 +99,12 @@ def _last_words(document: StatusDocument, folder: Any) -> None:
         typer.echo(f"model     registry://{document.model.name}@{document.model.version}")
     typer.echo(f"run       {_short(folder.path)}")
     typer.echo(f"report    {_short(folder.report)}")
+
+
+def measured(metric: MetricValue) -> str:
+    """`heldout/bits_per_byte 2.2741 [2.2510, 2.2990], 301 items`."""
+    interval = f" [{metric.low:.4f}, {metric.high:.4f}]" if metric.low is not None and metric.high is not None else ""
+    return f"{metric.suite}/{metric.metric} {metric.value:.4f}{interval}, {metric.items} items"
 
 
 def _short(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Scoring in a Ray task with the job's resources: the driver itself may sit where there is no CPU to spare, nor a GPU."""
+"""Scoring in a Ray task with the job's resources: the driver may sit where there is no CPU to spare, nor a GPU."""
 
 from __future__ import annotations
 
@@ -56,9 +56,12 @@ def _score(task: EvaluateTask, threads: int, gpu: bool, scratch: str) -> bytes:
         part.write_text(json.dumps([doing, done, total]))
         os.replace(part, path)
 
-    with (Path(scratch) / "evaluate.log").open("a") as log, contextlib.redirect_stdout(log):
-        with contextlib.redirect_stderr(log):
-            return run_task(task, report, device="cuda" if gpu else "cpu").to_json()
+    with (
+        (Path(scratch) / "evaluate.log").open("a") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        return run_task(task, report, device="cuda" if gpu else "cpu").to_json()
 
 
 def _pass_on(path: Path, on_progress: Report) -> None:

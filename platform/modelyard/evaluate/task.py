@@ -32,7 +32,7 @@ class EvaluateTask:
 
 def run_task(task: EvaluateTask, report: Report, *, device: str = "cpu") -> EvaluationRecord:
     """Open the model and score it: what the process with the resources executes."""
-    from modelyard.data import token_counts
+    from modelyard.data import open_split
     from modelyard.evaluate import evaluate
     from modelyard.infer import open_model
     from modelyard.spec import GateSpec, SourceSpec, SuiteSpec
@@ -44,7 +44,7 @@ def run_task(task: EvaluateTask, report: Report, *, device: str = "cpu") -> Eval
         root=Path(task.root),
         now=task.now,
         validation=[SourceSpec.model_validate(json.loads(text)) for text in task.validation],
-        reference_counts=token_counts(Path(task.dataset_folder)) if task.dataset_folder else None,
+        reference_counts=open_split(Path(task.dataset_folder), "train").label_counts if task.dataset_folder else None,
         model_name=task.model_name,
         model_digest=task.model_digest,
         progress=report,

@@ -146,12 +146,17 @@ class GateResult(Part):
 
 
 class SuiteResult(Part):
-    """A suite's metrics; `items` were scored, `unscored` could not be (counted, never taken as zero)."""
+    """A suite's metrics; `items` were scored, `unscored` could not be (counted by reason, never taken as zero).
+
+    `message` says in words why nothing was scored, when that is so.
+    """
 
     name: str
     task: str
     items: int
     unscored: int = 0
+    unscored_reasons: dict[str, int] = {}
+    message: str = ""
     metrics: tuple[MetricValue, ...] = ()
     references: dict[str, float] = {}
 

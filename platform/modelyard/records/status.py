@@ -6,13 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelyard.errors import FailureClass
 from modelyard.records.record import Part, Record
 
 Verdict = Literal["Passed", "Failed", "Inconclusive", "Error"]
-FailureClass = Literal[
-    "InvalidManifest", "BadData", "OutOfMemory", "WorkerLost", "Hang", "NonFiniteLoss", "Storage",
-    "ImagePull", "Unschedulable", "GateFailed", "Interrupted", "Internal",
-]  # fmt: skip
 Phase = Literal[
     "Pending", "Preparing", "Training", "Evaluating", "Registering", "Running", "Deploying", "Ready",
     "Degraded", "Succeeded", "Failed", "Suspended",

@@ -20,6 +20,7 @@ from modelyard.workflow.news import Listener, News, Progressed
 from modelyard.workflow.sinks import Sink
 
 Clock = Callable[[], datetime]
+ConditionStatus = Literal["True", "False", "Unknown"]
 _PROGRESS_WRITE_SECONDS = 1.0  # chosen by feel: fresh enough to watch, far below what an fsync costs
 
 
@@ -33,21 +34,14 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def with_condition(
-    conditions: Sequence[Condition],
-    kind: str,
-    status: Literal["True", "False", "Unknown"],
-    reason: str,
-    message: str,
-    now: str,
-) -> tuple[Condition, ...]:
+def with_condition(conditions: Sequence[Condition], wanted: Condition) -> tuple[Condition, ...]:
     """The conditions with one of them set; its transition time moves only when its status does."""
-    before = next((c for c in conditions if c.type == kind), None)
-    since = before.last_transition_time if before and before.status == status else now
-    condition = Condition(type=kind, status=status, reason=reason, message=message, last_transition_time=since)
+    before = next((c for c in conditions if c.type == wanted.type), None)
     if before is None:
-        return (*conditions, condition)
-    return tuple(condition if c.type == kind else c for c in conditions)
+        return (*conditions, wanted)
+    if before.status == wanted.status:
+        wanted = wanted.model_copy(update={"last_transition_time": before.last_transition_time})
+    return tuple(wanted if c.type == wanted.type else c for c in conditions)
 
 
 class Board:
@@ -103,28 +97,36 @@ class Board:
 
     def complete(self, reason: Reason = Reason.COMPLETED, message: str = "", phase: Phase = "Succeeded") -> None:
         """The end that was hoped for."""
-        self._end("Complete", reason, message, phase=phase, last_failure=None)
+        self._end("Complete", reason, message, phase=phase, last_failure=None, completion_time=self.now())
 
     def failed(self, failure: FailureDigest) -> None:
         """The end that was not."""
-        self._end("Failed", failure.failure_class, failure.message, phase="Failed", last_failure=failure)
+        end = self.now()
+        self._end(
+            "Failed",
+            failure.failure_class,
+            failure.message,
+            phase="Failed",
+            last_failure=failure,
+            completion_time=end,
+        )
 
     def suspended(self, failure: FailureDigest) -> None:
         """Stopped on purpose: nothing is lost, and the run has not ended."""
-        conditions = self._set("Progressing", "False", Reason.INTERRUPTED, failure.message)
-        self.document = self.document.model_copy(update={"conditions": conditions})
-        conditions = self._set("Suspended", "True", Reason.INTERRUPTED, failure.message)
-        self.update(phase="Suspended", conditions=conditions, last_failure=failure)
+        self._end("Suspended", Reason.INTERRUPTED, failure.message, phase="Suspended", last_failure=failure)
 
-    def _end(self, kind: Literal["Complete", "Failed"], reason: str, message: str, **changes: Any) -> None:
+    def _end(self, kind: str, reason: str, message: str, **changes: Any) -> None:
         conditions = self._set("Progressing", "False", reason, message)
         self.document = self.document.model_copy(update={"conditions": conditions})
-        self.update(conditions=self._set(kind, "True", reason, message), completion_time=self.now(), **changes)
+        self.update(conditions=self._set(kind, "True", reason, message), **changes)
 
-    def _set(
-        self, kind: str, status: Literal["True", "False", "Unknown"], reason: str, message: str
-    ) -> tuple[Condition, ...]:
-        return with_condition(self.document.conditions, kind, status, reason, message, self.now())
+    def condition(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
+        """Set one condition."""
+        self.update(conditions=self._set(kind, status, reason, message))
+
+    def _set(self, kind: str, status: ConditionStatus, reason: str, message: str) -> tuple[Condition, ...]:
+        wanted = Condition(type=kind, status=status, reason=reason, message=message, last_transition_time=self.now())
+        return with_condition(self.document.conditions, wanted)
 
     def _write(self) -> None:
         self._written = self._clock()
@@ -132,19 +134,18 @@ class Board:
             sink(self.document)
 
 
-def opening(
-    kind: str, name: str, run_id: str, attempts: int, before: StatusDocument | None, now: str
-) -> StatusDocument:
+def opening(document: StatusDocument, *, attempts: int, before: StatusDocument | None, now: str) -> StatusDocument:
     """The document with which an attempt begins: what an earlier attempt learnt stays, its end does not."""
-    accepted = with_condition((), "Accepted", "True", Reason.MANIFEST_ACCEPTED, "", now)
     if before is None:
-        return StatusDocument(
-            kind=kind, name=name, run_id=run_id, attempts=attempts, start_time=now, conditions=accepted
+        accepted = with_condition(
+            (), Condition(type="Accepted", status="True", reason=Reason.MANIFEST_ACCEPTED, last_transition_time=now)
         )
+        return document.model_copy(update={"attempts": attempts, "start_time": now, "conditions": accepted})
     conditions = before.conditions
     for condition in before.conditions:
         if condition.type == "Suspended" and condition.status == "True":
-            conditions = with_condition(conditions, "Suspended", "False", Reason.RESUMED, "", now)
+            goes_on = Condition(type="Suspended", status="False", reason=Reason.RESUMED, last_transition_time=now)
+            conditions = with_condition(conditions, goes_on)
     conditions = tuple(c for c in conditions if c.type not in ("Complete", "Failed"))
     return before.model_copy(
         update={"conditions": conditions, "attempts": attempts, "phase": "Pending", "completion_time": None}

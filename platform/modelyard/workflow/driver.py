@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,9 @@ from modelyard import yard as yards
 from modelyard.checkpoint import committed_names
 from modelyard.errors import (
     FencedError,
-    GateFailedError,
     InvalidInputError,
     ModelyardError,
     NotFoundError,
-    NoVerdictError,
     StoppedError,
 )
 from modelyard.records import StatusDocument
@@ -36,7 +36,7 @@ from modelyard.workflow.stages import run_stage
 from modelyard.workflow.stop import StopRequest, stop_on_signals
 
 log = logging.getLogger(__name__)
-_STAGES: dict[type, Callable[[Any], None]] = {}
+_DEFAULTS = RunOptions()
 
 
 def run_id(manifest: Manifest) -> str:
@@ -50,7 +50,7 @@ def run(
     *,
     root: Path,
     yard: yards.Yard,
-    options: RunOptions = RunOptions(),  # noqa: B008 (frozen)
+    options: RunOptions = _DEFAULTS,
     listener: Listener = lambda news: None,
     sinks: Sequence[Sink] = (),
     stop: StopRequest | None = None,
@@ -65,19 +65,20 @@ def run(
         raise InvalidInputError(
             f"{manifest.kind} {manifest.metadata.name} is not a job that ends", hint="use `modelyard serve -f`"
         )
-    stop = stop or StopRequest()
-    folder = yard.run(run_id(manifest))
+    wish = _Wish(
+        manifest, yard.run(run_id(manifest)), root, yard, options, listener, tuple(sinks), stop or StopRequest()
+    )
     outcome: list[StatusDocument | BaseException] = []
 
     def work() -> None:
         try:
-            outcome.append(_hold(manifest, folder, root, yard, options, listener, sinks, stop))
+            outcome.append(_hold(wish))
         except BaseException as error:  # carried to the caller's thread
             outcome.append(error)
 
     # Signals reach the main thread only, and Ray Train would take them over there: the work gets a thread of its own.
     worker = threading.Thread(target=work, name="driver", daemon=True)
-    with stop_on_signals(stop):
+    with stop_on_signals(wish.stop):
         worker.start()
         while worker.is_alive():
             worker.join(timeout=0.5)
@@ -87,47 +88,64 @@ def run(
     return result
 
 
-def _hold(
-    manifest: TrainingJob | EvaluationJob,
-    folder: yards.RunFolder,
-    root: Path,
-    yard: yards.Yard,
-    options: RunOptions,
-    listener: Listener,
-    sinks: Sequence[Sink],
-    stop: StopRequest,
-) -> StatusDocument:
-    with yards.take_over(folder, commits=lambda: [] if options.fresh else committed_names(folder)) as lease:
-        if options.fresh:
+@dataclass(frozen=True)
+class _Wish:
+    """What `run` was asked for, before anything is held."""
+
+    manifest: TrainingJob | EvaluationJob
+    folder: yards.RunFolder
+    root: Path
+    yard: yards.Yard
+    options: RunOptions
+    listener: Listener
+    sinks: tuple[Sink, ...]
+    stop: StopRequest
+
+
+def _hold(wish: _Wish) -> StatusDocument:
+    folder = wish.folder
+    with yards.take_over(folder, commits=lambda: [] if wish.options.fresh else committed_names(folder)) as lease:
+        if wish.options.fresh:
             forget(folder)
-        yards.durable_folder(folder.path)
-        with telemetry.configure_logging(folder.driver_log):
-            yards.replace(folder.manifest, to_yaml(manifest, defaults=False).encode())
-            yards.replace(folder.resolved, to_yaml(manifest, defaults=True).encode())
-            board = Board(
-                opening(
-                    manifest.kind,
-                    manifest.metadata.name,
-                    folder.run_id,
-                    lease.attempt,
-                    _status_before(folder),
-                    rfc3339(utc_now()),
-                ),
-                sinks=[_fenced(lease, to_file(folder.status)), *sinks],
-                listener=listener,
-            )
-            attempt: Attempt[Any] = Attempt(
-                job=manifest,
-                root=root,
-                yard=yard,
-                folder=folder,
-                lease=lease,
-                board=board,
-                ray=_ray_for(manifest, folder),
-                stop=stop,
-                options=options,
-            )
-            return _drive(attempt)
+        with _logged(folder):
+            yards.replace(folder.manifest, to_yaml(wish.manifest, defaults=False).encode())
+            yards.replace(folder.resolved, to_yaml(wish.manifest, defaults=True).encode())
+            return _drive(_open_attempt(wish, lease))
+
+
+@contextmanager
+def _logged(folder: yards.RunFolder) -> Iterator[None]:
+    """Logging goes to the run's driver.log and comes back to what a caller in Python had."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    handler = telemetry.configure_logging(folder.driver_log)
+    try:
+        yield
+    finally:
+        handler.close()
+        root.handlers[:] = before
+        root.setLevel(level)
+
+
+def _open_attempt(wish: _Wish, lease: yards.Lease) -> Attempt[Any]:
+    document = opening(
+        StatusDocument(kind=wish.manifest.kind, name=wish.manifest.metadata.name, run_id=wish.folder.run_id),
+        attempts=lease.attempt,
+        before=_status_before(wish.folder),
+        now=rfc3339(utc_now()),
+    )
+    sinks = [_fenced(lease, to_file(wish.folder.status)), *wish.sinks]
+    return Attempt(
+        job=wish.manifest,
+        root=wish.root,
+        yard=wish.yard,
+        folder=wish.folder,
+        lease=lease,
+        board=Board(document, sinks=sinks, listener=wish.listener),
+        ray=_ray_for(wish.manifest, wish.folder),
+        stop=wish.stop,
+        options=wish.options,
+    )
 
 
 def _drive(attempt: Attempt[Any]) -> StatusDocument:
@@ -216,6 +234,3 @@ def _ray_for(manifest: TrainingJob | EvaluationJob, folder: yards.RunFolder) -> 
         on_ray.stop_ray()
 
     return RaySession(start, stop)
-
-
-__all__ = ["GateFailedError", "NoVerdictError", "run", "run_id"]

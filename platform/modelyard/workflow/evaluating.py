@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import yard as yards
+from modelyard.data.sources import find_files
 from modelyard.errors import ModelyardError
 from modelyard.evaluate.task import EvaluateTask
 from modelyard.records import EvaluationRecord, Progress, StageOutput, StageRecord
-from modelyard.spec import SourceSpec, SuiteSpec, TrainingJob, WorkersSpec
+from modelyard.spec import SuiteSpec, TrainingJob, WorkersSpec
 from modelyard.workflow import preparing, training
 from modelyard.workflow.attempt import Attempt, Job
 from modelyard.workflow.news import Progressed
@@ -80,7 +81,7 @@ def made(attempt: Attempt[Job], record: EvaluationRecord) -> Made:
     )
 
 
-def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:
+def stands(attempt: Attempt[Job], record: StageRecord) -> bool:
     """Whether the recorded evaluation can be read."""
     try:
         found = read(attempt, record)
@@ -105,12 +106,10 @@ def read(attempt: Attempt[Job], record: StageRecord) -> EvaluationRecord | None:
 
 
 def source_digests(suites: tuple[SuiteSpec, ...], root: Path) -> dict[str, str]:
-    """Path → digest of every file that the suites' own sources name."""
-    from modelyard.data import source_paths
-
-    def paths(source: SourceSpec) -> list[Path]:
-        return source_paths(source, root=root)
-
+    """Name → digest of every file that the suites' own sources name."""
     return {
-        str(path): yards.digest_file(path) for suite in suites for source in suite.sources for path in paths(source)
+        file.name: yards.digest_file(file.path)
+        for suite in suites
+        for source in suite.sources
+        for file in find_files(source, root=root)
     }

@@ -1,4 +1,4 @@
-"""What an EvaluationJob's driver does: score a registered model (or a folder), end in a verdict that stands by itself."""
+"""What an EvaluationJob's driver does: score a registered model (or a folder) and end in a verdict."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from modelyard.spec import EvaluationJob
 from modelyard.spec.reasons import Reason
 from modelyard.workflow import evaluating, references
 from modelyard.workflow.attempt import Attempt
-from modelyard.workflow.board import with_condition
+from modelyard.workflow.board import ConditionStatus
 from modelyard.workflow.stages import Made, Stage, inputs_digest
 
 EvaluationAttempt = Attempt[EvaluationJob]
+_PASSED: dict[str, ConditionStatus] = {"Passed": "True", "Failed": "False"}
 
 
 def begin(attempt: EvaluationAttempt) -> None:
@@ -30,12 +31,10 @@ def conclude(attempt: EvaluationAttempt) -> None:
     record = evaluating.evaluation(attempt)
     verdict = record.verdict if record else None
     if record and verdict:
-        board = attempt.board
-        status = {"Passed": "True", "Failed": "False"}.get(verdict, "Unknown")
         reason = Reason.GATES_PASSED if verdict == "Passed" else Reason.GATE_FAILED
         said = "; ".join(gate.message for gate in record.gates if gate.message)
-        conditions = with_condition(board.document.conditions, "Passed", status, reason, said, board.now())  # type: ignore[arg-type]
-        board.update(verdict=verdict, conditions=conditions)
+        attempt.board.condition("Passed", _PASSED.get(verdict, "Unknown"), reason, said)
+        attempt.board.update(verdict=verdict)
     attempt.board.complete(Reason.VERDICT_REACHED, f"verdict {verdict}" if verdict else "no gates")
 
 

@@ -46,7 +46,6 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
         verdict=evaluation.verdict if evaluation else None,
         metrics=tuple(m for suite in evaluation.suites for m in suite.metrics) if evaluation else (),
         environment=environment(),
-        created=attempt.board.now(),
     )
     passed = evaluation is None or evaluation.verdict in (None, "Passed")
     moved = list(wish.aliases) if passed else []

@@ -1,0 +1,218 @@
+"""Running suites: documents in, an EvaluationRecord out. Deterministic but for the seconds it took.
+
+A document is scored as it was trained on: from the beginning-of-text token, every token of the text and then its
+end, each exactly once (windows: modelyard.infer.scoring). Only sums per document are kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from modelyard.data import BadRecord, open_split, read_documents
+from modelyard.errors import InvalidInputError
+from modelyard.evaluate.metrics import DocumentScores, perplexity_metrics
+from modelyard.evaluate.references import LARGEST_XZ_BYTES, unigram_nats, xz_bits_per_byte
+from modelyard.evaluate.verdicts import MAX_UNSCORED_FRACTION, combine, decide
+from modelyard.infer import Model, ScoreItem
+from modelyard.records import EvaluationRecord, SuiteResult
+from modelyard.text import open_tokenizer
+
+if TYPE_CHECKING:
+    from modelyard.spec import GateSpec, SuiteSpec
+
+Progress = Callable[[str, int, int], None]
+BATCH_TOKENS = 1 << 16  # documents are handed to the model in groups of about this many tokens
+
+
+def _silent(suite: str, done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Text:
+    """A document to score: its token ids without begin and end, its UTF-8 bytes."""
+
+    tokens: Sequence[int]
+    utf8: bytes
+
+
+@dataclass
+class _Tally:
+    """What is known of a suite so far."""
+
+    rows: list[tuple[float, int, int, int]] = field(default_factory=list)
+    unigram: float = 0.0
+    unscored: Counter[str] = field(default_factory=Counter)
+    texts: list[bytes] = field(default_factory=list)
+    text_bytes: int = 0
+
+    def scores(self) -> DocumentScores:
+        columns = np.array(self.rows, dtype=np.float64).reshape(-1, 4).T
+        return DocumentScores(nats=columns[0], tokens=columns[1], hits=columns[2], text_bytes=columns[3])
+
+
+def evaluate(
+    model: Model,
+    suites: Sequence[SuiteSpec],
+    gates: Sequence[GateSpec] = (),
+    *,
+    root: Path,
+    dataset_folder: Path | None = None,
+    model_name: str,
+    model_digest: str,
+    created: str,
+    seed: int = 0,
+    progress: Progress = _silent,
+    environment: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    max_unscored_fraction: float = MAX_UNSCORED_FRACTION,
+) -> EvaluationRecord:
+    """Score `model` on each suite and judge the gates.
+
+    A suite's sources are read below `root`; one without sources takes the validation split of the prepared
+    `dataset_folder`, whose training histogram also gives the unigram reference (when its tokenizer is the model's).
+    `progress(suite, documents done, documents in all)`. `created` is the record's time; `seed` draws the resamples.
+    Raises what reading the documents raises (missing files); a suite with nothing to score is an `Error` verdict.
+    """
+    started = clock()
+    costs = _unigram_costs(model, dataset_folder)
+    results = tuple(
+        _run_suite(model, suite, root=root, dataset_folder=dataset_folder, costs=costs, seed=seed, progress=progress)
+        for suite in suites
+    )
+    decided = tuple(decide(gate, results, max_unscored_fraction=max_unscored_fraction) for gate in gates)
+    unmeasured = ["Error" for result in results if not result.items]
+    return EvaluationRecord(
+        model=model_name,
+        model_digest=model_digest,
+        suites=results,
+        gates=decided,
+        verdict=combine([*(gate.verdict for gate in decided), *(["Error"] if unmeasured else [])]),
+        created=created,
+        seconds=round(clock() - started, 3),
+        environment=dict(environment or {}),
+    )
+
+
+def _run_suite(
+    model: Model,
+    suite: SuiteSpec,
+    *,
+    root: Path,
+    dataset_folder: Path | None,
+    costs: npt.NDArray[np.float64] | None,
+    seed: int,
+    progress: Progress,
+) -> SuiteResult:
+    tally = _Tally()
+    total = sum(1 for _ in _documents(model, suite, root, dataset_folder))
+    for batch in _batches(_documents(model, suite, root, dataset_folder), tally):
+        _score(model, batch, tally, costs)
+        progress(suite.name, len(tally.rows) + tally.unscored.total(), total)
+    scores = tally.scores()
+    unscored = tally.unscored.total()
+    if not len(scores):
+        message = f"suite {suite.name} scored no documents: " + (
+            f"{unscored} could not be scored" if unscored else "its sources hold none"
+        )
+        return SuiteResult(
+            name=suite.name, task=suite.task, items=0, unscored=unscored, unscored_reasons=dict(tally.unscored),
+            message=message,
+        )  # fmt: skip
+    rng = np.random.default_rng([seed, *suite.name.encode()])
+    return SuiteResult(
+        name=suite.name,
+        task=suite.task,
+        items=len(scores),
+        unscored=unscored,
+        unscored_reasons=dict(tally.unscored),
+        metrics=perplexity_metrics(suite.name, scores, unscored=unscored, rng=rng),
+        references=_references(tally, costs is not None),
+    )
+
+
+def _documents(model: Model, suite: SuiteSpec, root: Path, dataset_folder: Path | None) -> Iterator[Text | str]:
+    """The suite's documents; a string is the reason why one cannot be scored."""
+    if not suite.sources:
+        yield from _validation_split(model, suite.name, dataset_folder)
+        return
+    for source in suite.sources:
+        for document in read_documents(source, root=root):
+            if isinstance(document, BadRecord):
+                yield document.reason
+            else:
+                yield Text((), document.text.encode())
+
+
+def _validation_split(model: Model, suite: str, dataset_folder: Path | None) -> Iterator[Text]:
+    if dataset_folder is None:
+        raise InvalidInputError(
+            f"suite {suite} names no sources, and there is no prepared dataset to take validation documents from",
+            hint=f"set sources of suite {suite}",
+        )
+    split = open_split(dataset_folder, "validation")
+    tokenizer = open_tokenizer(dataset_folder / "tokenizer")
+    same = tokenizer.digest == model.tokenizer.digest
+    for index in range(split.documents):
+        tokens = split.tokens(index).tolist()
+        yield Text(tokens if same else (), tokenizer.decode(tokens).encode())
+
+
+def _batches(documents: Iterator[Text | str], tally: _Tally) -> Iterator[list[Text]]:
+    """Documents in groups of about BATCH_TOKENS bytes of text; the others are counted with their reasons."""
+    batch: list[Text] = []
+    size = 0
+    for document in documents:
+        if isinstance(document, str):
+            tally.unscored[document] += 1
+            continue
+        batch.append(document)
+        size += len(document.utf8)
+        if size >= 4 * BATCH_TOKENS:  # a token is about four bytes
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _score(model: Model, batch: Sequence[Text], tally: _Tally, costs: npt.NDArray[np.float64] | None) -> None:
+    tokenizer = model.tokenizer
+    fresh = iter(tokenizer.encode_batch([text.utf8.decode() for text in batch if not text.tokens]))
+    encoded = [list(text.tokens) or next(fresh) for text in batch]
+    streams = [ScoreItem((tokenizer.bos_id, *tokens, tokenizer.eos_id)) for tokens in encoded]
+    for text, tokens, stream, scores in zip(batch, encoded, streams, model.score(streams), strict=True):
+        nats = -float(scores.logprobs.sum())
+        if not tokens or not np.isfinite(nats):
+            tally.unscored["not_finite" if tokens else "no_tokens"] += 1
+            continue
+        tally.rows.append((nats, len(scores.logprobs), int(scores.greedy.sum()), len(text.utf8)))
+        if costs is not None:
+            tally.unigram += float(costs[list(stream.tokens[1:])].sum())
+        tally.text_bytes += len(text.utf8)
+        if tally.text_bytes <= LARGEST_XZ_BYTES:
+            tally.texts.append(text.utf8)
+
+
+def _references(tally: _Tally, has_unigram: bool) -> dict[str, float]:
+    """bits per byte of the unigram model and of `xz -9`, where they can be told."""
+    references = {}
+    if has_unigram:
+        references["unigram_bits_per_byte"] = tally.unigram / float(np.log(2)) / tally.text_bytes
+    packed = xz_bits_per_byte(tally.texts) if tally.text_bytes <= LARGEST_XZ_BYTES else None
+    if packed is not None:
+        references["xz_bits_per_byte"] = packed
+    return references
+
+
+def _unigram_costs(model: Model, dataset_folder: Path | None) -> npt.NDArray[np.float64] | None:
+    if dataset_folder is None or open_tokenizer(dataset_folder / "tokenizer").digest != model.tokenizer.digest:
+        return None
+    return unigram_nats(open_split(dataset_folder, "train").label_counts())
