@@ -18,7 +18,7 @@ help: ## tell what there is
 
 setup: $(READY) ## make .venv and install everything at the versions of constraints.txt
 
-# torch goes first: DeepSpeed's build looks for it, and a later resolution must not replace it.
+# torch goes first, by itself: so TORCH may name another build, which what follows then finds in place.
 $(READY): pyproject.toml constraints.txt
 	@echo "[1/3] virtual environment in $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,0 +1,134 @@
+"""Everything that the yard recorded about one run, read once. No drawing, no judgement.
+
+A record that is missing is None (a run may be young); one that cannot be read is None too and named in `unreadable`,
+so that the report of a damaged run still shows the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from modelyard.errors import NotFoundError, StorageError
+from modelyard.records import (
+    AttemptRecord,
+    DatasetRecord,
+    EvaluationRecord,
+    Record,
+    StageRecord,
+    StatusDocument,
+    VersionRecord,
+)
+from modelyard.yard import RunFolder, Yard, read_lines, read_record
+
+R = TypeVar("R", bound=Record)
+Row = dict[str, Any]
+STAGES = ("prepare", "train", "evaluate", "register")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run as its records tell it. `rows` are metrics.jsonl: for a step the last attempt's row, in step order."""
+
+    run_id: str
+    status: StatusDocument | None
+    manifest: str
+    resolved: str
+    stages: tuple[StageRecord, ...]
+    attempts: tuple[AttemptRecord, ...]
+    rows: tuple[Row, ...]
+    events: tuple[dict[str, Any], ...]
+    dataset: DatasetRecord | None
+    evaluation: EvaluationRecord | None
+    version: VersionRecord | None
+    unreadable: tuple[str, ...]
+
+    def stage(self, name: str) -> StageRecord | None:
+        """The record of a finished stage."""
+        return next((stage for stage in self.stages if stage.stage == name), None)
+
+
+@dataclass
+class _Reader:
+    """Reads records and keeps a list of those that are there but cannot be read."""
+
+    unreadable: list[str] = field(default_factory=list)
+
+    def record(self, path: Path, kind: type[R]) -> R | None:
+        try:
+            return read_record(path, kind)
+        except NotFoundError:
+            return None
+        except StorageError as error:
+            self.unreadable.append(str(error))
+            return None
+
+    def text(self, path: Path) -> str:
+        try:
+            return path.read_text("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            self.unreadable.append(f"{path}: {error.strerror}")
+            return ""
+
+
+def gather(run: RunFolder, yard: Yard) -> Evidence:
+    """Read what the run's folder, its dataset and its model version say."""
+    reader = _Reader()
+    status = reader.record(run.status, StatusDocument)
+    stages = tuple(s for s in (reader.record(run.stages(name), StageRecord) for name in STAGES) if s)
+    return Evidence(
+        run_id=run.run_id,
+        status=status,
+        manifest=reader.text(run.manifest),
+        resolved=reader.text(run.resolved),
+        stages=stages,
+        attempts=_attempts(reader, run),
+        rows=newest_rows(read_lines(run.metrics)),
+        events=tuple(read_lines(run.events)),
+        dataset=_dataset(reader, yard, stages),
+        evaluation=_evaluation(reader, run),
+        version=_version(reader, yard, status),
+        unreadable=tuple(reader.unreadable),
+    )
+
+
+def newest_rows(lines: Iterable[Row]) -> tuple[Row, ...]:
+    """For each step the row of the last attempt that made it (of one attempt, the later row), in step order."""
+    newest: dict[int, Row] = {}
+    for row in lines:
+        step = row.get("step")
+        if isinstance(step, int) and row.get("attempt", 0) >= newest.get(step, {}).get("attempt", 0):
+            newest[step] = {**newest[step], **row} if _same_attempt(newest.get(step), row) else row
+    return tuple(newest[step] for step in sorted(newest))
+
+
+def _same_attempt(old: Row | None, new: Row) -> bool:
+    return old is not None and old.get("attempt") == new.get("attempt")
+
+
+def _attempts(reader: _Reader, run: RunFolder) -> tuple[AttemptRecord, ...]:
+    paths = sorted(run.attempts.glob("*.json")) if run.attempts.is_dir() else []
+    claims = (reader.record(path, AttemptRecord) for path in paths if path.stem.isdigit())
+    return tuple(claim for claim in claims if claim)
+
+
+def _dataset(reader: _Reader, yard: Yard, stages: tuple[StageRecord, ...]) -> DatasetRecord | None:
+    for stage in stages:
+        for output in stage.outputs:
+            if stage.stage == "prepare" and output.name == "dataset":
+                return reader.record(yard.dataset_folder(output.digest) / "dataset.json", DatasetRecord)
+    return None
+
+
+def _evaluation(reader: _Reader, run: RunFolder) -> EvaluationRecord | None:
+    return reader.record(run.evaluate / "evaluation.json", EvaluationRecord)
+
+
+def _version(reader: _Reader, yard: Yard, status: StatusDocument | None) -> VersionRecord | None:
+    if status is None or status.model is None:
+        return None
+    return reader.record(yard.model_folder(status.model.name, status.model.version) / "version.json", VersionRecord)
