@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from modelyard.errors import ConflictError, FencedError, RunHeldError, StorageError
 from modelyard.records import AttemptRecord, StageRecord
 from modelyard.yard.digests import digest_bytes
 from modelyard.yard.layout import RunFolder
 from modelyard.yard.processes import ProcessIdentity, is_running, this_process
-from modelyard.yard.publishing import publish, replace, sweep
+from modelyard.yard.publishing import publish, replace, storage_errors, sweep
 from modelyard.yard.reading import read_bytes, read_record
 
 STALE_SECONDS = 60.0  # a holder that has not been seen for this long may be taken over
@@ -140,12 +140,13 @@ def claim_group(run: RunFolder, *, driver: int, commits: Callable[[], Sequence[s
 
 def check_attempt(run: RunFolder, attempt: int) -> None:
     """Raise FencedError when a later claim fences `attempt`: any later driver, or for a group a later group."""
-    standing = claims(run)
-    mine = next((claim for claim in standing if claim.attempt == attempt), None)
-    if mine is None:
+    numbers = _numbers(run)
+    if attempt not in numbers:
         raise FencedError(f"attempt {attempt} of run {run.run_id} was never claimed; nothing was changed")
-    for claim in standing:
-        if claim.attempt > attempt and (claim.role == "driver" or mine.role == "group"):
+    later = [_read_claim(run, number) for number in numbers if number > attempt]
+    mine = _read_claim(run, attempt) if later else None
+    for claim in later:
+        if claim.role == "driver" or (mine is not None and mine.role == "group"):
             raise FencedError(
                 f"attempt {attempt} of run {run.run_id} was taken over by attempt {claim.attempt} "
                 f"({claim.role} on {claim.host}, pid {claim.pid}, at {claim.claimed}); this one changes nothing more"
@@ -154,8 +155,7 @@ def check_attempt(run: RunFolder, attempt: int) -> None:
 
 def claims(run: RunFolder) -> list[AttemptRecord]:
     """All claims on a run, oldest first."""
-    paths = sorted(path for path in run.attempts.glob("*.json") if path.stem.isdigit())
-    return [read_record(path, AttemptRecord) for path in paths]
+    return [_read_claim(run, number) for number in _numbers(run)]
 
 
 def counts(standing: Sequence[AttemptRecord], attempt: int, commit: str) -> bool:
@@ -171,20 +171,19 @@ def counted_commits(run: RunFolder, commits: Iterable[tuple[str, int]]) -> list[
 
 
 def publish_stage(run: RunFolder, record: StageRecord) -> None:
-    """Write a stage's record; raises FencedError before (nothing is written) or after (what is does not count)."""
-    check_attempt(run, record.attempt)
-    replace(run.stages(record.stage), record.to_json())
+    """Write a stage's record, under the attempt's own name and as `stages/<stage>.json` for people.
+
+    Raises FencedError before it (nothing is written) or after it (what is written does not count).
+    """
+    for path in (_stage_path(run, record.stage, record.attempt), run.stages(record.stage)):
+        replace(path, record.to_json(), guard=lambda: check_attempt(run, record.attempt))
     check_attempt(run, record.attempt)
 
 
 def read_stage(run: RunFolder, stage: str) -> StageRecord | None:
-    """A stage's record when it stands and counts, else None."""
-    data = read_bytes(run.stages(stage))
-    if data is None:
-        return None
-    record = StageRecord.from_json(data, origin=str(run.stages(stage)))
-    later = [claim for claim in claims(run) if claim.role == "driver" and claim.attempt > record.attempt]
-    return record if not later or later[0].stages.get(stage) == digest_bytes(data) else None
+    """A stage's newest record that counts, or None: what a fenced driver slipped in hides no other."""
+    found = _read_stage(run, stage)
+    return found.record if found else None
 
 
 def holder(
@@ -248,9 +247,45 @@ def _claim(run: RunFolder, number: int, role: str, driver: int, *, commits: Sequ
     publish(run.attempts / f"{number:08d}.json", record.to_json())
 
 
+class _FoundStage(NamedTuple):
+    record: StageRecord
+    digest: str
+
+
+def _read_stage(run: RunFolder, stage: str) -> _FoundStage | None:
+    drivers = [claim for claim in claims(run) if claim.role == "driver"]
+    newest: _FoundStage | None = None
+    folder = run.stages(stage).parent
+    for path in (run.stages(stage), *sorted(folder.glob(f"{stage}.a*.json"))):
+        data = read_bytes(path)
+        if data is None:
+            continue
+        found = _FoundStage(StageRecord.from_json(data, origin=str(path)), digest_bytes(data))
+        next_driver = next((claim for claim in drivers if claim.attempt > found.record.attempt), None)
+        counted = next_driver is None or next_driver.stages.get(stage) == found.digest
+        if counted and (newest is None or found.record.attempt > newest.record.attempt):
+            newest = found
+    return newest
+
+
 def _standing_stages(run: RunFolder) -> dict[str, str]:
-    names = sorted(path.stem for path in run.stages("train").parent.glob("*.json") if not path.name.startswith("."))
-    return {name: digest_bytes(run.stages(name).read_bytes()) for name in names if read_stage(run, name) is not None}
+    names = {path.name.split(".")[0] for path in run.stages("train").parent.glob("[!.]*.json")}
+    standing = {name: _read_stage(run, name) for name in sorted(names)}
+    return {name: found.digest for name, found in standing.items() if found}
+
+
+def _stage_path(run: RunFolder, stage: str, attempt: int) -> Path:
+    return run.stages(stage).with_name(f"{stage}.a{attempt:08d}.json")
+
+
+def _numbers(run: RunFolder) -> list[int]:
+    with storage_errors("read", run.attempts):
+        names = os.listdir(run.attempts) if run.attempts.is_dir() else []
+    return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
+
+
+def _read_claim(run: RunFolder, number: int) -> AttemptRecord:
+    return read_record(run.attempts / f"{number:08d}.json", AttemptRecord)
 
 
 def _heartbeat_path(run: RunFolder, attempt: int) -> Path:

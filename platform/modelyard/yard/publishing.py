@@ -13,7 +13,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from modelyard.errors import ConflictError, StorageError
@@ -70,13 +70,18 @@ def publish(path: Path, data: bytes) -> None:
         fsync_folder(path.parent)
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Write `path` anew: a reader sees the old content or the new, never a mixture. Durable."""
+def replace(path: Path, data: bytes, *, guard: Callable[[], None] | None = None) -> None:
+    """Write `path` anew: a reader sees the old content or the new, never a mixture. Durable.
+
+    `guard` is asked last, right before the new content takes its name; what it raises leaves the old one.
+    """
     with storage_errors("write", path):
         durable_folder(path.parent)
         temporary = _write_temporary(path, data)
         try:
-            point("yard.replace.written")
+            if guard is not None:
+                guard()
+            point("yard.replace.guarded")
             os.rename(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
