@@ -28,9 +28,7 @@ def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, t
         **{name: value for name, value in commit.record.metrics.items()},
     }
     card = model_card(job.spec.register.name, model_type=config.model_type, parameters=parameters, facts=facts)
-    save_folder(
-        checkpoint.assemble(commit), config, out, tokenizer_folder=tokenizer_folder, card=card, dtype=dtype
-    )
+    save_folder(checkpoint.assemble(commit), config, out, tokenizer_folder=tokenizer_folder, card=card, dtype=dtype)
     return parameters
 
 

@@ -1,4 +1,4 @@
-"""Why a worker group failed: each worker writes down its own failure, and the first cause is chosen from them. Pure but for two functions."""
+"""Why a worker group failed: each worker leaves a note of its own end, and the first cause is chosen from them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from modelyard.errors import (
+    BadDataError,
     FencedError,
     HangError,
+    InvalidInputError,
     ModelyardError,
     NonFiniteLossError,
     OutOfMemoryError,
+    StorageError,
     TrainingError,
     WorkerLostError,
 )
@@ -108,20 +111,32 @@ def first_cause(notes: Sequence[FailureNote], deaths: Mapping[int, str]) -> Work
     return WorkerFailure("WorkerLost", "the worker group ended without a word")
 
 
+def _told(note: FailureNote) -> WorkerFailure:
+    return WorkerFailure(
+        failure_class=note.failure_class, message=note.message, rank=note.rank, step=note.step,
+        evidence=note.evidence, retryable=note.retryable, hint=note.hint,
+    )  # fmt: skip
+
+
 def error_of(failure: WorkerFailure) -> ModelyardError:
-    """The exception that a failure is raised as."""
-    kinds: dict[str, type[ModelyardError]] = {
+    """The exception that a failure is raised as in the driver."""
+    plain = {"InvalidManifest": InvalidInputError, "BadData": BadDataError, "Storage": StorageError}
+    training = {
         "NonFiniteLoss": NonFiniteLossError,
         "Hang": HangError,
         "OutOfMemory": OutOfMemoryError,
         "WorkerLost": WorkerLostError,
-        "Interrupted": FencedError,
     }
-    error = kinds.get(failure.failure_class, TrainingError)(failure.message, hint=failure.hint)
-    error.failure = failure  # type: ignore[attr-defined]  # the digest is made from it
-    if failure.failure_class not in kinds:
-        error.failure_class = failure.failure_class
-        error.retryable = failure.retryable
+    error: ModelyardError
+    if failure.failure_class == "Interrupted":
+        error = FencedError(failure.message)
+    elif failure.failure_class in plain:
+        error = plain[failure.failure_class](failure.message, hint=failure.hint)
+    else:
+        error = training.get(failure.failure_class, TrainingError)(
+            failure.message, hint=failure.hint, rank=failure.rank, step=failure.step, evidence=failure.evidence
+        )
+    error.retryable = failure.retryable
     return error
 
 

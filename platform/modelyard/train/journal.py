@@ -20,25 +20,27 @@ SCALARS = {
 
 
 class Journal:
-    """Writes a step's row when the step is done; a checkpoint's seconds are told in the row of the step after it."""
+    """Writes a step's row when the step is done, and a second, short one when its checkpoint is committed."""
 
-    def __init__(self, metrics: Path, tensorboard: Path, *, attempt: int) -> None:
+    def __init__(self, metrics: Path, tensorboard: Path, *, attempt: int, total_steps: int) -> None:
         self._metrics = MetricsWriter(metrics, attempt=attempt)
         self._tensorboard = tensorboard
         self._attempt = attempt
+        self._total_steps = total_steps
         self._writer: Any = None
-        self._checkpoint_seconds: float | None = None
 
     def step(self, record: StepRecord) -> None:
         """Append the step's row."""
-        values = step_values(record) | {"checkpointSeconds": self._checkpoint_seconds}
-        self._checkpoint_seconds = None
-        self._metrics.write(record.step, **values)
+        values = step_values(record)
+        self._metrics.write(record.step, totalSteps=self._total_steps, **values)
         self._show(record.step, values)
 
-    def checkpoint_took(self, seconds: float) -> None:
-        """Remember how long a checkpoint took."""
-        self._checkpoint_seconds = round(seconds, 4)
+    def committed(self, record: StepRecord, seconds: float) -> None:
+        """Tell that the step's checkpoint is committed, and how long it took."""
+        self._metrics.write(
+            record.step, totalSteps=self._total_steps, tokens=record.tokens, loss=record.loss,
+            checkpointSeconds=round(seconds, 4),
+        )  # fmt: skip
 
     def close(self) -> None:
         """Flush the events."""
@@ -59,9 +61,7 @@ class Journal:
             for key, tag in SCALARS.items()
             if values.get(key) is not None
         ]
-        self._writer.add_event(
-            self._event(wall_time=time.time(), step=step, summary=self._summary(value=scalars))
-        )
+        self._writer.add_event(self._event(wall_time=time.time(), step=step, summary=self._summary(value=scalars)))
 
 
 def step_values(record: StepRecord) -> dict[str, float | int | None]:

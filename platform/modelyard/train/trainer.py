@@ -157,7 +157,9 @@ class Trainer:
         self.phase(0, "restoring")
         found = checkpoint.latest(self.run_folder, ranks=self.ranks)
         self.events = Events(self.run_folder.events, attempt=self.attempt)
-        self.journal = Journal(self.run_folder.metrics, self.run_folder.tensorboard, attempt=self.attempt)
+        self.journal = Journal(
+            self.run_folder.metrics, self.run_folder.tensorboard, attempt=self.attempt, total_steps=self.total_steps
+        )
         self._stack.callback(self.journal.close)
         self.commit: Commit | None = found.commit
         self.validation_losses: dict[int, float] = {}
@@ -167,9 +169,7 @@ class Trainer:
         if found.commit is None:
             self.clock.lap("restore")
             return Position()
-        checkpoint.restore(
-            self.state, found.commit, ranks=self.ranks, training_digest=spec.training_digest(self.job)
-        )
+        checkpoint.restore(self.state, found.commit, ranks=self.ranks, training_digest=spec.training_digest(self.job))
         self.clock.lap("restore")
         record = found.commit.record
         return Position(record.step, record.tokens, record.metrics.get("loss"), record.step)
@@ -218,7 +218,7 @@ class Trainer:
         seed = chance_seed(self.seed, step, self.place.rank, micro_step)
         torch.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002  # a model's own code may draw from the global generator
+        np.random.seed(seed % 2**32)  # a model's own code may draw from the global generator
 
     def _stop_wished(self) -> bool:
         if self.place.rank:
@@ -261,7 +261,7 @@ class Trainer:
         self.commit = checkpoint.save(self.state, self.run_folder, facts, ranks=self.ranks)
         if self.place.rank == 0:
             checkpoint.prune(self.run_folder, self._keep(), attempt=self.attempt)
-            self.journal.checkpoint_took(time.perf_counter() - began)
+            self.journal.committed(record, time.perf_counter() - began)
 
     def _keep(self) -> Keep:
         keep = self.job.spec.checkpoint.keep

@@ -14,7 +14,9 @@ from modelyard.train.group import WorkerGroup
 from modelyard.train.loop import Engine
 from modelyard.train.objectives import Objective
 
-LARGEST_TOKENS = 262_144  # positions looked at; a larger split is read only so far. Chosen by feel: 128 × a 2,048-token step
+LARGEST_TOKENS = (
+    262_144  # positions looked at; a larger split is read only so far. Chosen by feel: 128 × a 2,048-token step
+)
 
 
 class Validation:

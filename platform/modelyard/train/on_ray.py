@@ -1,0 +1,225 @@
+"""Ray: the one start of it on this machine, and the worker group on Ray Train. The only file of train that names Ray.
+
+Ray Train V2 places and watches the workers (`DataParallelTrainer` with a backend of our own: the driver and the
+controller import no torch). Whether a failure is tried again is decided here, by `restarts.py`, not by Ray's count.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.backend import Backend, BackendConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+
+from modelyard import checkpoint
+from modelyard.errors import InvalidInputError
+from modelyard.spec import WorkersSpec
+from modelyard.train.failures import error_of, first_cause, take_notes
+from modelyard.train.quantities import cpus, memory_bytes
+from modelyard.train.restarts import Restarts
+from modelyard.train.task import Place, TrainOutcome, TrainTask, WorkerFailure
+from modelyard.train.worker import notes_folder, run_folder, run_worker, training_job
+
+# Set before Ray's processes start: they inherit it, the driver itself need not keep it.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a death is seen (Ray's default is 2 s)
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "DS_ACCELERATOR": "cpu",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_session: dict[str, str] = {}
+
+
+def start_ray(workers: WorkersSpec, *, log_dir: Path, temp_dir: Path | None = None, warm: str | None = None) -> None:
+    """Start Ray on this machine with the logical CPUs and GPUs that `workers` asks for; quiet, on loopback.
+
+    On a cluster (RAY_ADDRESS is set) joins that one. Ray's own logs lie in its session folder, linked as `ray` in
+    `log_dir`. `warm` names a model_type whose code idle worker processes import meanwhile.
+    """
+    if ray.is_initialized():
+        return
+    quiet = {**ENVIRONMENT, **({"DS_ACCELERATOR": "cuda"} if workers.resources.gpu else {})}
+    added = {key: value for key, value in quiet.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _start_local(workers, log_dir, temp_dir)
+    finally:
+        for key in added:  # else Ray Train gives its workers a runtime environment, which costs a process start each
+            os.environ.pop(key, None)
+    if warm:
+        _warm_up(workers, warm)
+
+
+def stop_ray() -> None:
+    """Stop what `start_ray` started, with its scratch folder."""
+    ray.shutdown()
+    folder = _session.pop("folder", None)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def launch(
+    task: TrainTask,
+    *,
+    workers: WorkersSpec,
+    on_failure: Callable[[WorkerFailure], None] | None = None,
+    max_restarts: int | None = None,
+) -> TrainOutcome:
+    """Train on a worker group, restarted from the last commit when it fails; Ray must be up.
+
+    Raises the first cause as a TrainingError once failures in a row without a new commit exceed `maxRestarts`, or at
+    once when trying again cannot help.
+    """
+    run, job = run_folder(task), training_job(task)
+    allowed = job.spec.fault_tolerance.max_restarts if max_restarts is None else max_restarts
+    restarts = Restarts(allowed, committed=_newest_step(task))
+    scratch = run.path / "tmp" / "ray-train"
+    while True:
+        began = time.time()
+        try:
+            result = _trainer(task, workers, scratch, began).fit()
+            return TrainOutcome(**result.return_value)
+        except TrainingFailedError as error:
+            failure = first_cause(take_notes(notes_folder(run), since=began), _deaths(error))
+            if on_failure:
+                on_failure(failure)
+            if not restarts.again(failure, committed=_newest_step(task)):
+                raise error_of(failure) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass
+class _GroupBackend(BackendConfig):  # type: ignore[misc]  # Ray is untyped
+    """Names our backend to Ray Train."""
+
+    @property
+    def backend_cls(self) -> Any:
+        return _Rendezvous
+
+
+class _Rendezvous(Backend):  # type: ignore[misc]  # Ray is untyped
+    """Tells every worker where rank 0 listens; DeepSpeed makes the process group."""
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        address, port = worker_group.execute_single(0, _free_address)
+        one_machine = len({worker.metadata.node_id for worker in worker_group.get_workers()}) == 1
+        worker_group.execute(_set_rendezvous, "127.0.0.1" if one_machine else address, port)
+
+
+def _start_local(workers: WorkersSpec, log_dir: Path, temp_dir: Path | None) -> None:
+    folder = temp_dir or Path(tempfile.mkdtemp(prefix="my-"))  # short: a socket's path holds 107 bytes
+    if temp_dir is None:
+        _session["folder"] = str(folder)
+    ray.init(
+        num_cpus=max(1, round(cpus(workers.resources.cpu) * workers.count)),
+        num_gpus=workers.resources.gpu * workers.count,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=True,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(folder),
+    )
+    log_dir.mkdir(parents=True, exist_ok=True)
+
+
+def _warm_up(workers: WorkersSpec, model_type: str) -> None:
+    """Let idle worker processes import what training needs; the group's actors then take these processes."""
+    preload = ray.remote(num_cpus=cpus(workers.resources.cpu), max_retries=0)(_preload)
+    _session["warm"] = ""
+    for _ in range(workers.count):
+        preload.remote(model_type)
+
+
+def _preload(model_type: str) -> None:
+    from modelyard.model import preload
+
+    preload(model_type)
+
+
+def _trainer(task: TrainTask, workers: WorkersSpec, scratch: Path, began: float) -> DataParallelTrainer:
+    resources = workers.resources
+    if workers.min_count is not None and workers.min_count != workers.count:
+        raise InvalidInputError("spec.workers.minCount: fewer workers than count are not implemented yet")
+    per_worker: dict[str, float] = {"CPU": cpus(resources.cpu)}
+    if resources.gpu:
+        per_worker["GPU"] = resources.gpu
+    if os.environ.get("RAY_ADDRESS"):
+        per_worker["memory"] = memory_bytes(resources.memory)
+    threads = max(1, int(cpus(resources.cpu)))
+    return DataParallelTrainer(
+        _work,
+        train_loop_config={"task": task, "threads": threads, "use_gpu": resources.gpu > 0, "began": began},
+        backend_config=_GroupBackend(),
+        scaling_config=ScalingConfig(
+            num_workers=workers.count, use_gpu=resources.gpu > 0, resources_per_worker=per_worker
+        ),
+        run_config=RunConfig(
+            name="group", storage_path=str(scratch.absolute()), failure_config=FailureConfig(max_failures=0)
+        ),
+    )
+
+
+def _work(config: dict[str, Any]) -> dict[str, Any]:
+    """What Ray Train runs in every worker."""
+    import dataclasses
+
+    from ray.train import get_context
+
+    context = get_context()
+    place = Place(
+        rank=context.get_world_rank(),
+        world=context.get_world_size(),
+        local_rank=context.get_local_rank(),
+        master_address=os.environ["MASTER_ADDR"],
+        master_port=int(os.environ["MASTER_PORT"]),
+        threads=config["threads"],
+        use_gpu=config["use_gpu"],
+    )
+    return dataclasses.asdict(run_worker(config["task"], place, began=config["began"]))
+
+
+def _free_address() -> tuple[str, int]:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return ray.util.get_node_ip_address(), free.getsockname()[1]
+
+
+def _set_rendezvous(address: str, port: int) -> None:
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address, str(port)
+
+
+def _deaths(error: TrainingFailedError) -> dict[int, str]:
+    """Ranks whose process vanished, with Ray's words for it; -1 when the group did not even start."""
+    if not isinstance(error, WorkerGroupError):
+        return {-1: str(error)}
+    return {
+        rank: str(failure)
+        for rank, failure in error.worker_failures.items()
+        if isinstance(failure, ray.exceptions.RayError)
+    }
+
+
+def _newest_step(task: TrainTask) -> int:
+    newest = next(iter(checkpoint.committed(run_folder(task))), None)
+    return newest.step if newest else 0
