@@ -59,9 +59,16 @@ def perplexity_metrics(
     columns = np.stack([scores.nats, scores.tokens, scores.hits, scores.text_bytes])
     draws = resampled_sums(columns, rng) if len(scores) >= FEWEST_DOCUMENTS else None
     sums = columns.sum(axis=1)
-    return tuple(
-        _metric(suite, name, formula, sums, draws, len(scores), unscored) for name, formula in FORMULAS.items()
-    )
+    metrics = []
+    for name, formula in FORMULAS.items():
+        interval = None if draws is None else percentiles(formula(draws))
+        metrics.append(
+            MetricValue(
+                suite=suite, metric=name, value=float(formula(sums)), items=len(scores), unscored=unscored,
+                low=None if interval is None else interval.low, high=None if interval is None else interval.high,
+            )
+        )  # fmt: skip
+    return tuple(metrics)
 
 
 # (nats, tokens, hits, bytes) to the metric; all monotone in a ratio of sums
@@ -70,27 +77,6 @@ FORMULAS: dict[str, Callable[[Floats], Floats]] = {
     "bits_per_byte": lambda sums: sums[0] / math.log(2) / sums[3],
     "token_accuracy": lambda sums: sums[2] / sums[1],
 }
-
-
-def _metric(
-    suite: str,
-    name: str,
-    formula: Callable[[Floats], Floats],
-    sums: Floats,
-    draws: Floats | None,
-    items: int,
-    unscored: int,
-) -> MetricValue:
-    interval = None if draws is None else percentiles(formula(draws))
-    return MetricValue(
-        suite=suite,
-        metric=name,
-        value=float(formula(sums)),
-        low=None if interval is None else interval.low,
-        high=None if interval is None else interval.high,
-        items=items,
-        unscored=unscored,
-    )
 
 
 def resampled_sums(columns: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:

@@ -22,11 +22,11 @@ from modelyard.evaluate.metrics import DocumentScores, perplexity_metrics
 from modelyard.evaluate.references import LARGEST_XZ_BYTES, unigram_nats, xz_bits_per_byte
 from modelyard.evaluate.verdicts import MAX_UNSCORED_FRACTION, combine, decide
 from modelyard.infer import Model, ScoreItem
-from modelyard.records import EvaluationRecord, SuiteResult
+from modelyard.records import EvaluationRecord, SuiteResult, Verdict
 from modelyard.text import open_tokenizer
 
 if TYPE_CHECKING:
-    from modelyard.spec import GateSpec, SuiteSpec
+    from modelyard.spec import GateSpec, SourceSpec, SuiteSpec
 
 Progress = Callable[[str, int, int], None]
 BATCH_TOKENS = 1 << 16  # documents are handed to the model in groups of about this many tokens
@@ -42,6 +42,39 @@ class Text:
 
     tokens: Sequence[int]
     utf8: bytes
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """Where documents come from."""
+
+    model: Model
+    root: Path
+    dataset_folder: Path | None
+    validation: tuple[SourceSpec, ...]
+
+    def documents(self, suite: SuiteSpec) -> Iterator[Text | str]:
+        """The suite's documents; a string is the reason why one cannot be scored."""
+        if not suite.sources and self.dataset_folder is not None:
+            yield from self._validation_split(self.dataset_folder)
+            return
+        sources = suite.sources or self.validation
+        if not sources:
+            raise InvalidInputError(
+                f"suite {suite.name} names no sources, and there are no validation documents to take instead",
+                hint=f"set sources of suite {suite.name}",
+            )
+        for source in sources:
+            for document in read_documents(source, root=self.root):
+                yield document.reason if isinstance(document, BadRecord) else Text((), document.text.encode())
+
+    def _validation_split(self, dataset_folder: Path) -> Iterator[Text]:
+        split = open_split(dataset_folder, "validation")
+        tokenizer = open_tokenizer(dataset_folder / "tokenizer")
+        same = tokenizer.digest == self.model.tokenizer.digest
+        for index in range(split.documents):
+            tokens = split.tokens(index).tolist()
+            yield Text(tokens if same else (), tokenizer.decode(tokens).encode())
 
 
 @dataclass
@@ -65,10 +98,11 @@ def evaluate(
     gates: Sequence[GateSpec] = (),
     *,
     root: Path,
-    dataset_folder: Path | None = None,
+    now: str,
     model_name: str,
     model_digest: str,
-    created: str,
+    dataset_folder: Path | None = None,
+    validation: Sequence[SourceSpec] = (),
     seed: int = 0,
     progress: Progress = _silent,
     environment: Mapping[str, str] | None = None,
@@ -77,45 +111,37 @@ def evaluate(
 ) -> EvaluationRecord:
     """Score `model` on each suite and judge the gates.
 
-    A suite's sources are read below `root`; one without sources takes the validation split of the prepared
-    `dataset_folder`, whose training histogram also gives the unigram reference (when its tokenizer is the model's).
-    `progress(suite, documents done, documents in all)`. `created` is the record's time; `seed` draws the resamples.
+    A suite's sources are read below `root`. One without takes the validation split of the prepared `dataset_folder`
+    (what the model was prepared with, whatever became of the files since), without such a folder `validation`. The
+    dataset's training histogram gives the unigram reference, when its tokenizer is the model's.
+    `progress(suite, documents done, documents in all)`. `now` is the record's time; `seed` draws the resamples.
     Raises what reading the documents raises (missing files); a suite with nothing to score is an `Error` verdict.
     """
     started = clock()
     costs = _unigram_costs(model, dataset_folder)
-    results = tuple(
-        _run_suite(model, suite, root=root, dataset_folder=dataset_folder, costs=costs, seed=seed, progress=progress)
-        for suite in suites
-    )
+    shelf = _Shelf(model, root, dataset_folder, tuple(validation))
+    results = tuple(_run_suite(shelf, suite, costs=costs, seed=seed, progress=progress) for suite in suites)
     decided = tuple(decide(gate, results, max_unscored_fraction=max_unscored_fraction) for gate in gates)
-    unmeasured = ["Error" for result in results if not result.items]
+    unmeasured: list[Verdict] = ["Error" for result in results if not result.items]
     return EvaluationRecord(
         model=model_name,
         model_digest=model_digest,
         suites=results,
         gates=decided,
-        verdict=combine([*(gate.verdict for gate in decided), *(["Error"] if unmeasured else [])]),
-        created=created,
+        verdict=combine([*(gate.verdict for gate in decided), *unmeasured]),
+        created=now,
         seconds=round(clock() - started, 3),
         environment=dict(environment or {}),
     )
 
 
 def _run_suite(
-    model: Model,
-    suite: SuiteSpec,
-    *,
-    root: Path,
-    dataset_folder: Path | None,
-    costs: npt.NDArray[np.float64] | None,
-    seed: int,
-    progress: Progress,
+    shelf: _Shelf, suite: SuiteSpec, *, costs: npt.NDArray[np.float64] | None, seed: int, progress: Progress
 ) -> SuiteResult:
     tally = _Tally()
-    total = sum(1 for _ in _documents(model, suite, root, dataset_folder))
-    for batch in _batches(_documents(model, suite, root, dataset_folder), tally):
-        _score(model, batch, tally, costs)
+    total = sum(1 for _ in shelf.documents(suite))
+    for batch in _batches(shelf.documents(suite), tally):
+        _score(shelf.model, batch, tally, costs)
         progress(suite.name, len(tally.rows) + tally.unscored.total(), total)
     scores = tally.scores()
     unscored = tally.unscored.total()
@@ -137,33 +163,6 @@ def _run_suite(
         metrics=perplexity_metrics(suite.name, scores, unscored=unscored, rng=rng),
         references=_references(tally, costs is not None),
     )
-
-
-def _documents(model: Model, suite: SuiteSpec, root: Path, dataset_folder: Path | None) -> Iterator[Text | str]:
-    """The suite's documents; a string is the reason why one cannot be scored."""
-    if not suite.sources:
-        yield from _validation_split(model, suite.name, dataset_folder)
-        return
-    for source in suite.sources:
-        for document in read_documents(source, root=root):
-            if isinstance(document, BadRecord):
-                yield document.reason
-            else:
-                yield Text((), document.text.encode())
-
-
-def _validation_split(model: Model, suite: str, dataset_folder: Path | None) -> Iterator[Text]:
-    if dataset_folder is None:
-        raise InvalidInputError(
-            f"suite {suite} names no sources, and there is no prepared dataset to take validation documents from",
-            hint=f"set sources of suite {suite}",
-        )
-    split = open_split(dataset_folder, "validation")
-    tokenizer = open_tokenizer(dataset_folder / "tokenizer")
-    same = tokenizer.digest == model.tokenizer.digest
-    for index in range(split.documents):
-        tokens = split.tokens(index).tolist()
-        yield Text(tokens if same else (), tokenizer.decode(tokens).encode())
 
 
 def _batches(documents: Iterator[Text | str], tally: _Tally) -> Iterator[list[Text]]:

@@ -15,7 +15,10 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class EvaluateTask:
-    """`suites`, `gates` and `validation` are the spec's own JSON; `dataset_folder` gives the unigram counts."""
+    """`suites`, `gates` and `validation` are the spec's own JSON.
+
+    `dataset_folder` gives suites without sources their documents, and the unigram reference.
+    """
 
     model_folder: str
     model_name: str
@@ -32,7 +35,6 @@ class EvaluateTask:
 
 def run_task(task: EvaluateTask, report: Report, *, device: str = "cpu") -> EvaluationRecord:
     """Open the model and score it: what the process with the resources executes."""
-    from modelyard.data import open_split
     from modelyard.evaluate import evaluate
     from modelyard.infer import open_model
     from modelyard.spec import GateSpec, SourceSpec, SuiteSpec
@@ -44,7 +46,7 @@ def run_task(task: EvaluateTask, report: Report, *, device: str = "cpu") -> Eval
         root=Path(task.root),
         now=task.now,
         validation=[SourceSpec.model_validate(json.loads(text)) for text in task.validation],
-        reference_counts=open_split(Path(task.dataset_folder), "train").label_counts if task.dataset_folder else None,
+        dataset_folder=Path(task.dataset_folder) if task.dataset_folder else None,
         model_name=task.model_name,
         model_digest=task.model_digest,
         progress=report,
