@@ -94,9 +94,8 @@ def model_faults(checkpoint: Sequence[TensorRecord], model: Sequence[TensorRecor
         elif was.kind != now.kind:
             faults.append(f"{name}: {_ROLES[was.kind]} in the checkpoint, {_ROLES[now.kind]} in the model")
         elif set(was.aliases) != set(now.aliases):
-            faults.append(
-                f"{name}: tied to {_names(was.aliases)} in the checkpoint, {_names(now.aliases)} in the model"
-            )
+            before, after = _names(was.aliases), _names(now.aliases)
+            faults.append(f"{name}: tied to {before} in the checkpoint, to {after} in the model")
     return sorted(faults)
 
 

@@ -63,7 +63,7 @@ class ProcessRanks:
 
 def process_ranks() -> ProcessRanks:
     """The default process group (after `deepspeed.init_distributed`)."""
-    on_device = dist.get_backend() == "nccl"
+    on_device = torch.distributed.get_backend() == "nccl"
     device = torch.device("cuda", torch.cuda.current_device()) if on_device else torch.device("cpu")
     return ProcessRanks(dist.get_rank(), dist.get_world_size(), device)
 
