@@ -1,12 +1,17 @@
-"""What every test shares: a quiet environment, and a last line that says what was skipped and why."""
+"""What every test shares: a quiet environment, a bound on Ray's starts, and a last line that says what was skipped."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+MOST_RAY_STARTS = 25  # each costs about five seconds on two cores: share them
+COUNTING = Path(__file__).parent / "support" / "counting"
 QUIET = {
     "DS_ACCELERATOR": "cpu",
     "HF_HUB_OFFLINE": "1",
@@ -16,6 +21,23 @@ QUIET = {
 os.environ.update(QUIET)  # before any test module imports what reads them
 
 _skipped: Counter[str] = Counter()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count the starts of Ray in this process and in all that it starts."""
+    count, path = tempfile.mkstemp(prefix="modelyard-ray-starts-")
+    os.close(count)
+    os.environ["MODELYARD_TESTS_RAY_STARTS"] = path
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(COUNTING), os.environ.get("PYTHONPATH")]))
+    spec = importlib.util.spec_from_file_location("ray_start_counter", COUNTING / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def ray_starts() -> int:
+    """How often Ray was started since the session began."""
+    return Path(os.environ["MODELYARD_TESTS_RAY_STARTS"]).stat().st_size
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -28,11 +50,21 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
         _skipped[_reason(report.longrepr)] += 1
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if ray_starts() > MOST_RAY_STARTS and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """After pytest's own closing line, so that this one is the last of `make test`."""
+    """After pytest's own closing line, so that the skipped are the last line of `make test`."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and not config.option.collectonly:
-        reporter.write_line(skip_line(_skipped))
+    starts = ray_starts()
+    Path(os.environ["MODELYARD_TESTS_RAY_STARTS"]).unlink()
+    if reporter is None or config.option.collectonly:
+        return
+    if starts:
+        reporter.write_line(f"starts of Ray: {starts} (at most {MOST_RAY_STARTS})")
+    reporter.write_line(skip_line(_skipped))
 
 
 def skip_line(skipped: Counter[str]) -> str:

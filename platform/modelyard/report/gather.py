@@ -6,7 +6,6 @@ so that the report of a damaged run still shows the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +16,12 @@ from modelyard.records import (
     DatasetRecord,
     EvaluationRecord,
     Record,
+    StageOutput,
     StageRecord,
     StatusDocument,
     VersionRecord,
 )
+from modelyard.telemetry.metrics import read_metrics
 from modelyard.yard import RunFolder, Yard, read_lines, read_record
 
 R = TypeVar("R", bound=Record)
@@ -87,27 +88,13 @@ def gather(run: RunFolder, yard: Yard) -> Evidence:
         resolved=reader.text(run.resolved),
         stages=stages,
         attempts=_attempts(reader, run),
-        rows=newest_rows(read_lines(run.metrics)),
+        rows=tuple(read_metrics(run.metrics)),
         events=tuple(read_lines(run.events)),
         dataset=_dataset(reader, yard, stages),
-        evaluation=_evaluation(reader, run),
+        evaluation=_evaluation(reader, yard, stages),
         version=_version(reader, yard, status),
         unreadable=tuple(reader.unreadable),
     )
-
-
-def newest_rows(lines: Iterable[Row]) -> tuple[Row, ...]:
-    """For each step the row of the last attempt that made it (of one attempt, the later row), in step order."""
-    newest: dict[int, Row] = {}
-    for row in lines:
-        step = row.get("step")
-        if isinstance(step, int) and row.get("attempt", 0) >= newest.get(step, {}).get("attempt", 0):
-            newest[step] = {**newest[step], **row} if _same_attempt(newest.get(step), row) else row
-    return tuple(newest[step] for step in sorted(newest))
-
-
-def _same_attempt(old: Row | None, new: Row) -> bool:
-    return old is not None and old.get("attempt") == new.get("attempt")
 
 
 def _attempts(reader: _Reader, run: RunFolder) -> tuple[AttemptRecord, ...]:
@@ -117,18 +104,21 @@ def _attempts(reader: _Reader, run: RunFolder) -> tuple[AttemptRecord, ...]:
 
 
 def _dataset(reader: _Reader, yard: Yard, stages: tuple[StageRecord, ...]) -> DatasetRecord | None:
-    for stage in stages:
-        for output in stage.outputs:
-            if stage.stage == "prepare" and output.name == "dataset":
-                return reader.record(yard.dataset_folder(output.digest) / "dataset.json", DatasetRecord)
-    return None
+    made = _output(stages, "prepare", "dataset")
+    return reader.record(yard.dataset_folder(made.digest) / "dataset.json", DatasetRecord) if made else None
 
 
-def _evaluation(reader: _Reader, run: RunFolder) -> EvaluationRecord | None:
-    return reader.record(run.evaluate / "evaluation.json", EvaluationRecord)
+def _evaluation(reader: _Reader, yard: Yard, stages: tuple[StageRecord, ...]) -> EvaluationRecord | None:
+    made = _output(stages, "evaluate", "evaluation")
+    return reader.record(yard.root / made.path, EvaluationRecord) if made else None
 
 
 def _version(reader: _Reader, yard: Yard, status: StatusDocument | None) -> VersionRecord | None:
     if status is None or status.model is None:
         return None
     return reader.record(yard.model_folder(status.model.name, status.model.version) / "version.json", VersionRecord)
+
+
+def _output(stages: tuple[StageRecord, ...], stage: str, name: str) -> StageOutput | None:
+    outputs = (output for record in stages if record.stage == stage for output in record.outputs)
+    return next((output for output in outputs if output.name == name), None)

@@ -14,6 +14,8 @@ from modelyard.report.charts import LineChart, Point, Series, finite, line_chart
 from modelyard.report.gather import Row
 from modelyard.report.words import duration, figure, number
 
+BESIDE = {"checkpointSeconds", "validationSeconds"}  # told with a step, but not part of its stepSeconds
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -78,17 +80,17 @@ def attempt_breaks(rows: Sequence[Row]) -> tuple[tuple[float, str], ...]:
 
 
 def time_parts(rows: Sequence[Row]) -> tuple[TimePart, ...]:
-    """Each `…Seconds` of the rows; what `stepSeconds` has beyond its parts is `other`. Largest first."""
-    keys = sorted({key for row in rows for key in row if key.endswith("Seconds")} - {"stepSeconds", "etaSeconds"})
-    spans = {key: [float(row[key]) for row in rows if _is_number(row.get(key))] for key in keys}
-    total = sum(value for _, value in points(rows, "stepSeconds"))
-    rest = total - sum(map(sum, spans.values()))
-    if not total or not keys:
+    """Each `…Seconds` of the rows; what `stepSeconds` has beyond the parts inside it is `other`. Largest first."""
+    keys = sorted({key for row in rows for key in row if key.endswith("Seconds")} - {"stepSeconds"})
+    spans = {key: [value for _, value in points(rows, key)] for key in keys}
+    inside = [key for key in keys if key not in BESIDE]
+    timed = [row for row in rows if _is_number(row.get("stepSeconds"))]
+    if not timed or not keys:
         return ()
-    if rest > 0.005 * total:
-        inside = [(row["stepSeconds"] - sum(row.get(key, 0.0) for key in keys)) for row in rows if "stepSeconds" in row]
-        spans["other"] = [max(0.0, value) for value in inside]
-    whole = sum(map(sum, spans.values()))
+    rest = [max(0.0, row["stepSeconds"] - sum(row.get(key) or 0.0 for key in inside)) for row in timed]
+    whole = sum(map(sum, spans.values())) + sum(rest)
+    if sum(rest) > 0.005 * whole:
+        spans["other"] = rest
     ordered = sorted(((key, values) for key, values in spans.items() if sum(values)), key=lambda s: -sum(s[1]))
     return tuple(_part(i, key, values, whole) for i, (key, values) in enumerate(ordered))
 
@@ -147,7 +149,7 @@ def _milliseconds(seconds: float) -> str:
 
 def _spoken(key: str) -> str:
     words = re.sub(r"(?<!^)([A-Z])", r" \1", key.removesuffix("Seconds")).lower()
-    return {"forward backward": "forward and backward"}.get(words, words)
+    return {"forward backward": "forward and backward", "wait": "waiting for other workers"}.get(words, words)
 
 
 def _is_number(value: object) -> bool:

@@ -2,23 +2,7 @@ from __future__ import annotations
 
 import math
 
-from modelyard.report.gather import newest_rows
 from modelyard.report.training import attempt_breaks, loss_table, points, time_parts, training_view
-
-
-def test_for_a_step_the_last_attempt_wins() -> None:
-    lines = [
-        {"attempt": 2, "step": 1, "loss": 8.0},
-        {"attempt": 2, "step": 2, "loss": 7.0},
-        {"attempt": 3, "step": 2, "loss": 7.5},
-        {"attempt": 2, "step": 2, "loss": 6.0},  # a frozen worker that woke
-        {"attempt": 3, "step": 2, "validationLoss": 7.7},  # a later row of the same step adds to it
-        {"note": "no step"},
-    ]
-    assert newest_rows(lines) == (
-        {"attempt": 2, "step": 1, "loss": 8.0},
-        {"attempt": 3, "step": 2, "loss": 7.5, "validationLoss": 7.7},
-    )
 
 
 def test_breaks_stand_where_another_attempt_went_on() -> None:
@@ -32,6 +16,15 @@ def test_parts_of_a_step_and_the_rest_of_it() -> None:
     assert list(parts) == ["forward and backward", "other", "data"]
     assert math.isclose(parts["other"], 0.2)
     assert math.isclose(sum(parts.values()), 1.0)
+
+
+def test_what_is_done_between_steps_is_not_taken_from_them() -> None:
+    row = {"step": 1, "stepSeconds": 1.0, "dataSeconds": 1.0, "checkpointSeconds": 3.0, "validationSeconds": 6.0}
+    assert [(part.name, round(part.share, 2)) for part in time_parts([row])] == [
+        ("validation", 0.6),
+        ("checkpoint", 0.3),
+        ("data", 0.1),
+    ]
 
 
 def test_rows_without_times_have_no_parts() -> None:
