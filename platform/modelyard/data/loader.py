@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ class Loader:
             return DataPosition(*divmod(row, self._constant_rows))
         while self._first_rows[-1] <= row:
             self._first_rows.append(self._first_rows[-1] + self.num_rows(len(self._first_rows) - 1))
-        epoch = int(np.searchsorted(np.asarray(self._first_rows), row, side="right")) - 1
+        epoch = bisect.bisect_right(self._first_rows, row) - 1
         return DataPosition(epoch, row - self._first_rows[epoch])
 
     def _make_plan(self, epoch: int) -> EpochPlan:
