@@ -6,6 +6,7 @@ Everything is bounded: size, depth and what aliases expand to. Nothing here know
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,7 +147,7 @@ class _Reader:
             return self._refuse(event, location, f"*{event.anchor} has no anchor before it", "write the value out")
         value = self.anchors[event.anchor]
         self._count(_size(value))
-        return value
+        return copy.deepcopy(value)
 
     def _scalar(self, event: Any, location: Location) -> Any:
         if event.tag is not None and event.tag != "!":

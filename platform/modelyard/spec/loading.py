@@ -12,7 +12,9 @@ from modelyard.spec.documents import LARGEST_BYTES, Document, read_documents
 from modelyard.spec.manifests import API_VERSION, KINDS, Manifest
 from modelyard.spec.overrides import apply_overrides, read_overrides
 from modelyard.spec.parts import SpecPart
-from modelyard.spec.structure import fit, nearest, shown
+from modelyard.spec.rules import objections
+from modelyard.spec.structure import fit
+from modelyard.spec.wording import nearest, shown
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -56,7 +58,7 @@ def _finish(documents: list[Document], faults: list[Fault], overrides: Sequence[
     if not documents and not faults:
         faults = [Fault(origin, "(document)", 0, 0, "holds no manifest", "write one: modelyard init makes a start")]
     wanted, broken = read_overrides(overrides)
-    faults = [*faults, *broken, *apply_overrides(documents, wanted)]
+    faults = [*faults, *broken, *apply_overrides(documents, wanted, KINDS)]
     manifests: list[Manifest] = []
     for document in documents:
         manifest, found = _manifest(document)
@@ -76,25 +78,25 @@ def _manifest(document: Document) -> tuple[Manifest | None, list[Fault]]:
     kind, faults = _kind(document)
     if kind is None:
         return None, [*document.faults, *faults]
-    manifest, partial, broken = fit(document, kind)
-    faults = [*document.faults, *faults, *broken]
-    del partial
+    fitting = fit(document, kind)
+    spec = getattr(fitting.part, "spec", None)
+    said = objections(kind.__name__, spec, document.value, partial=not fitting.whole)
+    faults = [*document.faults, *fitting.faults, *(document.fault(*words[:3], key=words.key) for words in said)]
+    manifest: Any = fitting.part
     return (None if faults else manifest), faults
 
 
 def _kind(document: Document) -> tuple[type[SpecPart] | None, list[Fault]]:
     value = document.value
     if not isinstance(value, dict):
-        return None, [
-            document.fault((), f"is {shown(value)}, not a mapping", "a manifest begins with apiVersion: and kind:")
-        ]
+        return None, [document.fault((), f"is {shown(value)}, not a mapping", "begin with apiVersion: and kind:")]
     kind = value.get("kind")
     if isinstance(kind, str) and kind in KINDS:
         return KINDS[kind], []
     if kind is None:
-        return None, [document.fault((), "has no kind", f"add kind: one of {', '.join(KINDS)}")]
+        return None, [document.fault(("kind",), "is missing", f"add kind: one of {', '.join(KINDS)}")]
     near = nearest(kind, KINDS) if isinstance(kind, str) else None
-    fix = f"did you mean {near}?" if near else f"Modelyard reads {API_VERSION} kinds only"
+    fix = f"did you mean {near}?" if near else f"Modelyard reads kinds of {API_VERSION} only"
     return None, [document.fault(("kind",), f"is {shown(kind)}, must be one of {', '.join(KINDS)}", fix)]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modelyard.errors import Fault
 from modelyard.spec.documents import Document, Location, Mark, path_text, read_documents
+from modelyard.spec.fields import FREE_FORM, field_at
+from modelyard.spec.parts import SpecPart
 
 _STEP = re.compile(r'(?:^|\.)([A-Za-z_][\w/-]*)|\.?\[(\d{1,6})\]|\.(\d{1,6})(?=[.\[]|$)|\["([^"\]]+)"\]')
 
@@ -52,9 +54,11 @@ def _read(text: str) -> Override | Fault:
     broken = [*faults, *(fault for document in documents for fault in document.faults)]
     if broken:
         return Fault(origin, path, 0, 0, broken[0].message, broken[0].fix)
-    if not documents:
-        return Fault(origin, path, 0, 0, "has no value", 'write a value after =, or "" for empty text')
-    return Override(text, location, documents[0].value)
+    if not value.strip():
+        return Fault(
+            origin, path, 0, 0, "has no value", 'write a value after =, null to take the field out, or "" for text'
+        )
+    return Override(text, location, documents[0].value if documents else None)
 
 
 def read_path(text: str) -> Location | None:
@@ -70,16 +74,28 @@ def read_path(text: str) -> Location | None:
     return tuple(steps) if steps and end == len(text) else None
 
 
-def apply_overrides(documents: Sequence[Document], overrides: Sequence[Override]) -> list[Fault]:
-    """Put each value into every document it fits (by the fields that are there to be set); a fault if it fits none."""
+def apply_overrides(
+    documents: Sequence[Document], overrides: Sequence[Override], kinds: Mapping[str, type[SpecPart]]
+) -> list[Fault]:
+    """Put each value into every document whose kind has that field; when none has, into the first, which says so."""
     faults: list[Fault] = []
     for override in overrides:
-        results = [_apply(document, override) for document in documents]
+        having = [document for document in documents if _has(document, override.location, kinds)]
+        results = [_apply(document, override) for document in having or documents[:1]]
         faults += [result for result in results if result is not None]
     return faults
 
 
+def _has(document: Document, location: Location, kinds: Mapping[str, type[SpecPart]]) -> bool:
+    kind = kinds.get(str(document.value.get("kind"))) if isinstance(document.value, dict) else None
+    if kind is None:
+        return False
+    inner = next((location[:size] for size in range(3, len(location)) if location[:size] in FREE_FORM), location)
+    return field_at(kind, inner) is not None
+
+
 def _apply(document: Document, override: Override) -> Fault | None:
+    """Put the value in its place; mappings on the way are made, items of lists must be there. null takes it out."""
     here = document.value
     for depth, step in enumerate(override.location):
         last = depth == len(override.location) - 1
@@ -90,6 +106,9 @@ def _apply(document: Document, override: Override) -> Fault | None:
         elif not isinstance(here, dict):
             message = f"{path_text(override.location[:depth])} is not a mapping"
             return Fault(override.origin, path_text(override.location), 0, 0, message, "set the whole of it")
+        elif last and override.value is None and override.location[:3] not in FREE_FORM:
+            here.pop(step, None)
+            return None
         else:
             here[step] = override.value if last else here.get(step, {})
         here = here[step]
