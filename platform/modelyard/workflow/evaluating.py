@@ -57,9 +57,11 @@ def score(attempt: Attempt[Job], task: EvaluateTask, workers: WorkersSpec) -> Ev
     """Run the task on Ray and show its progress."""
     from modelyard.evaluate import on_ray
 
+    standing = attempt.board.document.progress or Progress(stage="evaluate")
+
     def progress(doing: str, done: int, total: int) -> None:
         attempt.stop.check()
-        attempt.board.progress(Progressed(Progress(stage="evaluate", step=done, total_steps=total or None), doing))
+        attempt.board.progress(Progressed(standing, doing, done, total))
 
     attempt.ray.ready()
     return on_ray.launch(task, workers=workers, scratch=attempt.folder.evaluate, on_progress=progress)

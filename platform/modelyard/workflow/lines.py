@@ -50,9 +50,10 @@ def line_of(news: News) -> str:
 def progress_line(news: Progressed) -> str:
     """Stage, step, loss, tokens per second, time left."""
     progress = news.progress
-    total = f"/{progress.total_steps:,}" if progress.total_steps else ""
-    count = f"step {progress.step:,}{total}" if progress.stage == "train" else f"{progress.step:,}{total}"
-    words = [f"{progress.stage:9} {news.doing}".rstrip(), count]
+    if progress.stage == "train":
+        words = [f"train     step {_of(progress.step, progress.total_steps)}"]
+    else:
+        words = [f"{progress.stage:9} {news.doing} {_of(news.done, news.total)}"]
     if news.loss is not None:
         words.append(f"loss {news.loss:.3f}")
     if progress.tokens_per_second is not None:
@@ -60,6 +61,10 @@ def progress_line(news: Progressed) -> str:
     if progress.eta_seconds is not None:
         words.append(f"{span(progress.eta_seconds)} left")
     return "  ".join(words)
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{done:,}/{total:,}" if total else f"{done:,}"
 
 
 def span(seconds: float) -> str:

@@ -34,10 +34,15 @@ class StageDone:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A step, a file, a document further. `loss` is in nats per token; `doing` says what within the stage."""
+    """A step, a file, a document further. `loss` is in nats per token.
+
+    Stages that do not train say what they are `doing`, and how much of it is `done` of `total` (bytes, documents).
+    """
 
     progress: Progress
     doing: str = ""
+    done: int = 0
+    total: int = 0
     loss: float | None = None
     validation_loss: float | None = None
 

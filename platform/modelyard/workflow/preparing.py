@@ -25,7 +25,7 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
 
     def progress(doing: str, done: int, total: int) -> None:
         attempt.stop.check()
-        attempt.board.progress(Progressed(Progress(stage="prepare", step=done, total_steps=total or None), doing))
+        attempt.board.progress(Progressed(Progress(stage="prepare"), doing, done, total))
 
     tokenizer = references.tokenizer_folder(attempt.job.spec.model, root=attempt.root, yard=attempt.yard)
     record = data.prepare(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import statistics
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from modelyard import train
 from modelyard import yard as yards
 from modelyard.checkpoint import committed
 from modelyard.errors import ModelyardError
 from modelyard.records import CheckpointState, Progress, StageOutput, StageRecord
 from modelyard.spec import TrainingJob
+from modelyard.spec.reasons import Reason
 from modelyard.workflow import preparing, references
 from modelyard.workflow.attempt import Attempt
 from modelyard.workflow.follow import Follower
@@ -32,7 +34,6 @@ def base_model(attempt: Attempt[TrainingJob]) -> references.ResolvedModel | None
 
 def work(attempt: Attempt[TrainingJob]) -> Made:
     """Train to the last step. Raises StoppedError when asked to stop (committed), TrainingError, StorageError."""
-    from modelyard import train
     from modelyard.train import on_ray
 
     base = base_model(attempt)
@@ -47,7 +48,7 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
     )
     attempt.ray.ready()
     with _watched(attempt):
-        outcome = on_ray.launch(task, workers=attempt.job.spec.workers)
+        outcome = on_ray.launch(task, workers=attempt.job.spec.workers, on_failure=_told_to(attempt))
     if outcome.stopped:
         raise attempt.stop.error()
     folder = Path(outcome.export)
@@ -76,6 +77,17 @@ def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:
 def export_folder(attempt: Attempt[TrainingJob]) -> Path:
     """The Hugging Face folder that the train stage left."""
     return attempt.yard.root / output(attempt.records["train"], "export").path
+
+
+def _told_to(attempt: Attempt[TrainingJob]) -> Callable[[train.WorkerFailure], None]:
+    """What happens at each failure of the group, before it is decided whether it starts again."""
+
+    def told(failure: train.WorkerFailure) -> None:
+        rank = f" (rank {failure.rank})" if failure.rank is not None else ""
+        attempt.board.tell(Note(f"worker group failed{rank}: {failure.message}", warning=True))
+        attempt.board.condition("Progressing", "True", Reason.RESTARTING, failure.message)
+
+    return told
 
 
 @contextmanager
