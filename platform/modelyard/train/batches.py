@@ -8,28 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-IGNORED = -100  # labels of this value have no loss (PyTorch's default)
+from modelyard.data import IGNORED, Rows
+
 MICRO_TOKENS = 16_384  # positions per micro-step unless the manifest says otherwise; chosen by feel
-
-Ints = npt.NDArray[np.int64]
-
-
-class RowBlock(Protocol):
-    """Rows as the loader gives them: int64 arrays [B, L]; `documents` says where they came from."""
-
-    input_ids: Ints
-    labels: Ints
-    position_ids: Ints
-    segment_ids: Ints
-    documents: Sequence[object]
 
 
 @dataclass(frozen=True)
@@ -48,7 +36,7 @@ class Batch:
 
     micro_batches: tuple[MicroBatch, ...]
     num_labels: int
-    rows: RowBlock
+    rows: Rows
 
     def __iter__(self) -> Iterator[MicroBatch]:
         return iter(self.micro_batches)
@@ -61,11 +49,11 @@ def num_micro_steps(rows_per_step: int, world: int, sequence_length: int, micro_
     return math.ceil(largest / at_once)
 
 
-def make_batch(rows: RowBlock, micro_steps: int, device: torch.device) -> Batch:
+def make_batch(rows: Rows, micro_steps: int, device: torch.device) -> Batch:
     """Cut a rank's rows into `micro_steps` nearly equal parts."""
     num_rows = rows.input_ids.shape[0]
     cuts = [num_rows * i // micro_steps for i in range(micro_steps + 1)]
-    parts = tuple(_part(rows, a, b, device) for a, b in zip(cuts, cuts[1:], strict=False))
+    parts = tuple(_part(rows, a, b, device) for a, b in pairwise(cuts))
     return Batch(parts, int((rows.labels != IGNORED).sum()), rows)
 
 
@@ -75,7 +63,7 @@ def chance_seed(seed: int, step: int, rank: int, micro_step: int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
-def _part(rows: RowBlock, start: int, stop: int, device: torch.device) -> MicroBatch:
+def _part(rows: Rows, start: int, stop: int, device: torch.device) -> MicroBatch:
     if start == stop:
         length = rows.input_ids.shape[1]
         zeros = torch.zeros((1, length), dtype=torch.int64, device=device)

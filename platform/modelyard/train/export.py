@@ -25,7 +25,7 @@ def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, t
         "tokens": commit.record.tokens,
         "training digest": commit.record.training_digest,
         "dataset digest": commit.record.dataset_digest,
-        **{name: value for name, value in commit.record.metrics.items()},
+        **commit.record.metrics,
     }
     card = model_card(job.spec.register.name, model_type=config.model_type, parameters=parameters, facts=facts)
     save_folder(checkpoint.assemble(commit), config, out, tokenizer_folder=tokenizer_folder, card=card, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The training loop: batch → objective's loss → backward → step → record → maybe evaluate, maybe checkpoint, maybe stop.
+"""The training loop: batch → objective's loss → backward → step → record → maybe evaluate, checkpoint, stop.
 
 It knows no objective, no Ray, no DeepSpeed and no storage by name: its parts are handed in, once per start of the
 worker group, by `worker.py`. Every rank runs it in step; they agree on everything by one small sum a step.

@@ -7,16 +7,17 @@ from typing import Any, Protocol
 import torch
 from torch.nn import functional
 
+from modelyard.data import IGNORED
 from modelyard.errors import InvalidInputError
 from modelyard.model import check_packing, forward_inputs, takes_positions
-from modelyard.train.batches import IGNORED, MicroBatch
+from modelyard.train.batches import MicroBatch
 
 
 class Objective(Protocol):
     """A loss over micro-batches."""
 
     def loss_sum(self, model: Any, batch: MicroBatch) -> torch.Tensor:
-        """The loss summed over the micro-batch's labels (float32 scalar with a graph). `model` is called as a module."""
+        """The loss summed over the micro-batch's labels: a float32 scalar with a graph. `model` is called."""
         ...
 
 
@@ -29,9 +30,9 @@ class CausalLm:
 
     def loss_sum(self, model: Any, batch: MicroBatch) -> torch.Tensor:
         inputs = forward_inputs(self._takes_positions, batch.input_ids, batch.position_ids, batch.segment_ids)
-        logits_BLV = model(**inputs).logits
+        logits_blv = model(**inputs).logits
         return functional.cross_entropy(
-            logits_BLV.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            logits_blv.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
         )
 
 

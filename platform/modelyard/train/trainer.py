@@ -1,4 +1,4 @@
-"""The parts of one start of training, opened in order: group, data, module, engine, checkpoint; then the loop and the export.
+"""The parts of one start of training, in order: group, data, module, engine, checkpoint; then loop and export.
 
 Constructed by `worker.py`, once per start, on every rank. What is decided lies elsewhere: plan, batches, schedules.
 """
@@ -50,6 +50,7 @@ class Trainer:
         job: spec.TrainingJob,
         run: yard.RunFolder,
         place: Place,
+        *,
         phase: Callable[[int, str], None],
         seen: Callable[[int, object], None],
         began: float,
@@ -274,12 +275,13 @@ class Trainer:
         guilty = what != "loss" or not np.isfinite(loss_here)
         told = [text for text in self.group.gather(mine if guilty else "") if text]
         return NonFiniteLossError(
-            f"step {step}: the {what} is not finite; the weights are those of step {step - 1}. Batch: {'; '.join(told)}",
+            f"step {step}: the {what} is not finite; the weights are those of step {step - 1}. "
+            f"Batch: {'; '.join(told)}",
             hint="look at these documents, lower optimization.optimizer.learningRate, or lengthen the warm-up",
         )
 
     def _finish(self, end: Position) -> TrainOutcome:
-        assert self.commit is not None and self.commit.step == end.step
+        assert self.commit is not None
         stopped = end.step < self.total_steps
         if not stopped and self.place.rank == 0:
             self.phase(end.step, "export")

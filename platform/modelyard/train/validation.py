@@ -8,15 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from modelyard.data import Loader, Rows, Split
-from modelyard.train.batches import IGNORED, Batch, make_batch
+from modelyard.data import IGNORED, Loader, Rows, Split
+from modelyard.train.batches import Batch, make_batch
 from modelyard.train.group import WorkerGroup
 from modelyard.train.loop import Engine
 from modelyard.train.objectives import Objective
 
-LARGEST_TOKENS = (
-    262_144  # positions looked at; a larger split is read only so far. Chosen by feel: 128 × a 2,048-token step
-)
+LARGEST_TOKENS = 262_144  # positions looked at; a larger split is read only so far. Chosen by feel
 
 
 class Validation:
@@ -34,7 +32,7 @@ class Validation:
         self._group = group
         self._device = device
 
-    def loss(self, objective: Objective, engine: Engine, train_mode: Callable[[bool], None]) -> float:
+    def loss(self, objective: Objective, engine: Engine, train_mode: Callable[[bool], object]) -> float:
         """Nats per token, over all workers' rows; every rank calls."""
         loss_sum, labels = 0.0, 0
         train_mode(False)

@@ -47,7 +47,7 @@ def run_worker(
         try:
             from modelyard.train.trainer import Trainer  # torch, DeepSpeed: their words belong in the log
 
-            with Trainer(task, job, run, place, watchdog.phase, seen or _unseen, began) as trainer:
+            with Trainer(task, job, run, place, phase=watchdog.phase, seen=seen or _unseen, began=began) as trainer:
                 return trainer.run()
         except BaseException as error:
             note = note_of(error, rank=place.rank, step=watchdog.where[0], now=clock())
