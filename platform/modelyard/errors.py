@@ -26,6 +26,7 @@ ModelyardError
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -93,11 +94,32 @@ class BadDataError(ModelyardError):
     failure_class = "BadData"
 
 
+_DISK_WORDS = {  # what an errno means to the user, and what to do
+    errno.ENOSPC: ("the disk is full", "free some space, then run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, then run the same command again"),
+    errno.EFBIG: ("the file would exceed the largest size allowed here", "raise the limit (ulimit -f)"),
+    errno.EROFS: ("the file system is read-only", "choose a writable folder with --yard, or mount it read-write"),
+    errno.EACCES: ("permission denied", "choose a folder you may write to with --yard, or change its permissions"),
+    errno.EPERM: ("operation not permitted", "choose a folder you may write to with --yard"),
+    errno.EIO: ("the disk reported an input/output error", "check the disk; what was committed before is intact"),
+    errno.ENAMETOOLONG: ("the path is too long", "use a shorter name or a yard nearer to the root"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another folder with --yard"),
+    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
+}
+
+
 class StorageError(ModelyardError):
     """The disk is full, read-only or failing; what was committed before is intact."""
 
     failure_class = "Storage"
     retryable = True
+
+    @classmethod
+    def of(cls, action: str, place: object, error: OSError) -> StorageError:
+        """What the operating system refused, in words: `cannot <action> <place>: …`, what is intact, what to do."""
+        other = (error.strerror or str(error), "check the folder and the disk below it")
+        words, hint = _DISK_WORDS.get(error.errno or 0, other)
+        return cls(f"cannot {action} {place}: {words}; what was written before is intact", hint=hint)
 
 
 class IntegrityError(StorageError):

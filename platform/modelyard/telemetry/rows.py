@@ -25,12 +25,10 @@ class RowWriter:
             with self.path.open("ab+", buffering=0) as file:
                 if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
                     line = b"\n" + line
-                file.write(line)
+                while line:
+                    line = line[file.write(line) :]
         except OSError as error:
-            raise StorageError(
-                f"cannot append to {self.path}: {error.strerror}; the lines before are intact",
-                hint="free some space or make the folder writable, then run the same command again",
-            ) from error
+            raise StorageError.of("append to", self.path, error) from error
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ but through it. It does not know what the records mean.
 
 from modelyard.yard.digests import digest_bytes, digest_file, digest_files, digest_folder, verify_file, verify_folder
 from modelyard.yard.fencing import (
+    NO_COMMITS,
     Holder,
     Lease,
     check_attempt,
@@ -24,6 +25,7 @@ from modelyard.yard.publishing import compare_and_swap, durable_folder, fsync_fo
 from modelyard.yard.reading import read_record
 
 __all__ = [
+    "NO_COMMITS",
     "Holder",
     "Lease",
     "RunFolder",

@@ -12,14 +12,15 @@ from modelyard.yard.publishing import durable_folder, storage_errors
 
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one JSON object as one line, in one write; a torn last line before it is closed off first."""
+    """Append one JSON object as one line; a torn last line before it is closed off first."""
     line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
     with storage_errors("append to", path):
         durable_folder(path.parent)
         with path.open("ab+", buffering=0) as file:
             if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
                 line = b"\n" + line
-            file.write(line)
+            while line:
+                line = line[file.write(line) :]
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -23,19 +23,6 @@ LOCK_WAIT_SECONDS = 20.0  # a swap takes milliseconds; a holder that needs longe
 SWEEP_AGE_SECONDS = 3600.0  # no write of ours takes that long between two system calls. By feel
 _NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
-_WORDS = {
-    errno.ENOSPC: ("the disk is full", "free some space, then run the same command again"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, then run the same command again"),
-    errno.EFBIG: ("the file would exceed the largest size allowed here", "raise the limit (ulimit -f)"),
-    errno.EROFS: ("the file system is read-only", "choose a writable folder with --yard, or mount it read-write"),
-    errno.EACCES: ("permission denied", "choose a folder you may write to with --yard, or change its permissions"),
-    errno.EPERM: ("operation not permitted", "choose a folder you may write to with --yard"),
-    errno.EIO: ("the disk reported an input/output error", "check the disk; what was committed before is intact"),
-    errno.ENAMETOOLONG: ("the path is too long", "use a shorter name or a yard nearer to the root"),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another folder with --yard"),
-    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
-}
-
 
 @contextlib.contextmanager
 def storage_errors(action: str, path: Path) -> Iterator[None]:
@@ -43,9 +30,7 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        number = error.errno if error.errno is not None else 0
-        words, hint = _WORDS.get(number, (error.strerror or str(error), "check the folder and the disk below it"))
-        raise StorageError(f"cannot {action} {path}: {words}; what was written before is intact", hint=hint) from error
+        raise StorageError.of(action, path, error) from error
 
 
 def publish(path: Path, data: bytes) -> None:
@@ -213,7 +198,8 @@ def _locked(path: Path) -> Iterator[None]:
         _wait_for(lock, descriptor)
         yield
     finally:
-        os.close(descriptor)
+        with storage_errors("unlock", lock):
+            os.close(descriptor)
 
 
 def _wait_for(lock: Path, descriptor: int) -> None:
