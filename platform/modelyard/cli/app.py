@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from modelyard.cli import logs, run, runs, status
+from modelyard.cli import explain, init, logs, run, runs, schema, status, validate
 from modelyard.errors import ModelyardError
 
 app = typer.Typer(
@@ -24,10 +24,14 @@ app = typer.Typer(
 )
 
 # In the order in which a new user meets them.
+app.command("init")(init.init)
+app.command("validate")(validate.validate)
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("runs")(runs.runs)
+app.command("explain")(explain.explain)
+app.command("schema")(schema.schema)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ from modelyard.spec.datasets import ColumnsSpec, DataSpec, SourceSpec, Validatio
 from modelyard.spec.deployments import ApiSpec, EngineSpec, ModelDeploymentSpec, RolloutSpec
 from modelyard.spec.digests import spec_digest, training_digest
 from modelyard.spec.evaluations import EvaluationJobSpec, EvaluationSpec, GateSpec, SuiteSpec, TargetSpec
+from modelyard.spec.explaining import explain
 from modelyard.spec.loading import check, from_dict, load, parse
 from modelyard.spec.manifests import (
     API_VERSION,
@@ -18,7 +19,9 @@ from modelyard.spec.manifests import (
     TrainingJob,
 )
 from modelyard.spec.models import ModelSpec, TokenizerSpec, TokenizerTrainSpec
+from modelyard.spec.notes import local_notes
 from modelyard.spec.placement import ResourcesSpec, RuntimeSpec, StorageSpec, WorkersSpec
+from modelyard.spec.schemas import json_schema
 from modelyard.spec.training import (
     BestSpec,
     CheckpointSpec,
@@ -72,8 +75,11 @@ __all__ = [
     "ValidationSpec",
     "WorkersSpec",
     "check",
+    "explain",
     "from_dict",
+    "json_schema",
     "load",
+    "local_notes",
     "parse",
     "spec_digest",
     "to_dict",

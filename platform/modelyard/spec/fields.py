@@ -11,7 +11,6 @@ from pydantic.fields import FieldInfo
 from modelyard.spec.documents import Location
 from modelyard.spec.parts import SpecPart
 
-
 # Below these stand another program's words: there null has its meaning.
 FREE_FORM = {("spec", "model", "config"), ("spec", "sharding", "deepspeed"), ("spec", "runtime", "affinity")}
 
@@ -32,10 +31,12 @@ def fields_of(part: type[SpecPart]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def field_at(part: type[SpecPart], location: Location) -> FieldInfo | None:
-    """The field at a place below `part`; indices of lists are passed over. None when there is none."""
+    """The field at a place below `part`, or whose mapping holds it; list indices are passed over."""
     here: type[SpecPart] | None = part
     found: FieldInfo | None = None
     for word in (word for word in location if isinstance(word, str)):
+        if here is None and found is not None and get_origin(found.annotation) is dict:
+            return found  # a key of one's own, as a label's
         found = dict(fields_of(here)).get(word) if here is not None else None
         here = part_class(found.annotation) if found is not None else None
     return found

@@ -92,7 +92,8 @@ def _kind(document: Document) -> tuple[type[SpecPart] | None, list[Fault]]:
         return None, [document.fault((), f"is {shown(value)}, not a mapping", "begin with apiVersion: and kind:")]
     kind = value.get("kind")
     if isinstance(kind, str) and kind in KINDS:
-        return KINDS[kind], []
+        missing = document.fault(("apiVersion",), "is missing", f"add apiVersion: {API_VERSION}")
+        return KINDS[kind], [] if "apiVersion" in value else [missing]
     if kind is None:
         return None, [document.fault(("kind",), "is missing", f"add kind: one of {', '.join(KINDS)}")]
     near = nearest(kind, KINDS) if isinstance(kind, str) else None

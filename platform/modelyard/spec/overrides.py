@@ -90,8 +90,7 @@ def _has(document: Document, location: Location, kinds: Mapping[str, type[SpecPa
     kind = kinds.get(str(document.value.get("kind"))) if isinstance(document.value, dict) else None
     if kind is None:
         return False
-    inner = next((location[:size] for size in range(3, len(location)) if location[:size] in FREE_FORM), location)
-    return field_at(kind, inner) is not None
+    return field_at(kind, location) is not None
 
 
 def _apply(document: Document, override: Override) -> Fault | None:

@@ -197,7 +197,7 @@ with warnings.catch_warnings():
 
         objective: Annotated[Objective, Field(description="What the model learns to do.")]
         masked_lm: Annotated[MaskedLmSpec | None, Field(description="Options of masked-lm.")] = None
-        seq2seq: Annotated[Seq2seqSpec | None, Field(description="Options of seq2seq.")] = None
+        seq2seq: Annotated[Seq2seqSpec | None, Field(alias="seq2seq", description="Options of seq2seq.")] = None
         chat: Annotated[ChatSpec | None, Field(description="Options of chat.")] = None
         text_classification: Annotated[
             TextClassificationSpec | None, Field(description="Options of text-classification.")
@@ -220,7 +220,8 @@ with warnings.catch_warnings():
             FaultToleranceSpec()
         )
         evaluation: Annotated[EvaluationSpec, Field(description="What is measured and must hold.")] = EvaluationSpec()
-        register: Annotated[RegisterSpec, Field(description="Under which name the result is kept.")]
+        # assigned, not annotated: pydantic would take the inherited attribute for a default
+        register: RegisterSpec = Field(description="Under which name the result is kept.")
         storage: Annotated[
             StorageSpec | None, Field(description="Cluster only: the claim that holds data and yard.")
         ] = None

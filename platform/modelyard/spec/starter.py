@@ -1,0 +1,204 @@
+"""A first manifest for a folder of text: what is there, and sizes that suit it. Called by `modelyard init`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard.errors import BadDataError, NotFoundError
+from modelyard.spec.loading import parse
+from modelyard.spec.parts import JOB_NAME_PATTERN
+
+ENDINGS = {".txt": "text", ".text": "text", ".md": "text", ".rst": "text", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+PACKED = (".gz", ".zst")
+MOST_FILES = 100_000  # looked at; a larger folder is judged by these
+BYTES_PER_TOKEN = 3.5  # English at a vocabulary of 4096 to 16384, measured on the standard library's docstrings
+UNPACKED = 3  # bytes of text per packed byte, roughly
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds: the files of the commonest format."""
+
+    folder: str
+    format: str
+    ending: str
+    files: int
+    size_bytes: int
+    nested: bool
+    column: str
+
+    @property
+    def summary(self) -> str:
+        kind = "JSON lines" if self.format == "jsonl" else "text"
+        return f"{self.files} files of {kind}, {self.size_bytes / 1e6:.1f} MB"
+
+
+def look_at(folder: Path) -> Found:
+    """Which text a folder holds; NotFoundError when there is none, BadDataError when its records have no text."""
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no folder {folder}", hint="name one: modelyard init --data FOLDER")
+    files = sorted(_text_files(folder))
+    if not files:
+        raise NotFoundError(
+            f"{folder} holds no text", hint=f"files end in {', '.join(ENDINGS)}, also packed as .gz, .zst"
+        )
+    ending = _commonest(_ending(file) for file in files)
+    chosen = [file for file in files if _ending(file) == ending]
+    kind = ENDINGS["." + ending.split(".")[1]]
+    return Found(
+        folder=folder.as_posix().rstrip("/"),
+        format=kind,
+        ending=ending,
+        files=len(chosen),
+        size_bytes=sum(file.stat().st_size * (UNPACKED if file.suffix in PACKED else 1) for file in chosen),
+        nested=any(file.parent != folder for file in chosen),
+        column=_text_column(chosen[0]) if kind == "jsonl" else "text",
+    )
+
+
+def starter_manifest(found: Found, *, name: str | None = None) -> str:
+    """The manifest's text; it validates. Raises ManifestError when `name` is none."""
+    called = name or _as_name(Path(found.folder).name)
+    sizes = _sizes(found.size_bytes)
+    text = _TEMPLATE.format(
+        name=called,
+        summary=found.summary,
+        path=json.dumps(f"{found.folder}/{'**/' if found.nested else ''}*{found.ending}"),
+        format=found.format,
+        columns="" if found.column == "text" else f"\n        columns: {{text: {json.dumps(found.column)}}}",
+        **sizes,
+    )
+    parse(text, origin="(starter)")
+    return text
+
+
+def _sizes(size_bytes: int) -> dict[str, int | float]:
+    """A model and a length that suit so much text: two passes, between 200 and 20,000 steps. By feel, on 2 cores."""
+    small, middle = size_bytes < 20e6, size_bytes < 500e6
+    width, depth, heads = (192, 4, 6) if small else (384, 6, 6) if middle else (512, 8, 8)
+    length = 256 if small else 512
+    tokens = size_bytes / BYTES_PER_TOKEN
+    steps = int(min(20_000, max(200, 2 * tokens / (8 * length))) // 10 * 10)
+    return {
+        "width": width,
+        "inner": width * 8 // 3 // 64 * 64,
+        "depth": depth,
+        "heads": heads,
+        "vocabulary": 4096 if small else 8192 if middle else 16384,
+        "length": length,
+        "steps": steps,
+        "warmup": max(10, steps // 20),
+        "rate": 0.003 if small else 0.001,
+        "every": max(20, steps // 10),
+    }
+
+
+def _text_files(folder: Path) -> Iterator[Path]:
+    seen = 0
+    for file in folder.rglob("*"):
+        if seen >= MOST_FILES:
+            return
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if not hidden and _ending(file) and file.is_file():
+            seen += 1
+            yield file
+
+
+def _ending(file: Path) -> str:
+    """`.jsonl.gz` of `a.jsonl.gz`; "" when it is not text that is read."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    packed = file.suffixes[-1] if suffixes and suffixes[-1] in PACKED else ""
+    plain = suffixes[:-1] if packed else suffixes
+    return file.suffixes[len(plain) - 1] + packed if plain and plain[-1] in ENDINGS else ""
+
+
+def _commonest(endings: Iterable[str]) -> str:
+    return Counter(endings).most_common(1)[0][0]
+
+
+def _text_column(file: Path) -> str:
+    """The column of the first record that holds text: `text`, or the one with the longest string."""
+    try:
+        record = json.loads(_first_line(file))
+    except ValueError as error:
+        raise BadDataError(f"{file}:1 is not a JSON record: {error}", hint="each line must be a JSON object") from error
+    texts = {key: value for key, value in record.items() if isinstance(value, str)} if isinstance(record, dict) else {}
+    if not texts:
+        raise BadDataError(f"{file}:1 has no column of text", hint='each line must be like {"text": "…"}')
+    return "text" if "text" in texts else max(texts, key=lambda key: len(texts[key]))
+
+
+def _first_line(file: Path) -> bytes | str:
+    if file.suffix == ".zst":
+        return '{"text": ""}'  # unpacking it needs the platform's packages: taken for the usual form
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+        return opened.readline(1 << 26)
+
+
+def _as_name(word: str) -> str:
+    plain = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")[:50].strip("-")
+    return plain if re.fullmatch(JOB_NAME_PATTERN, plain) else f"job-{plain}".strip("-")
+
+
+_TEMPLATE = """\
+# Trains a small language model on {summary}:
+#
+#   modelyard run -f FILE
+#
+# Every field: modelyard explain trainingjob.spec
+apiVersion: modelyard.dev/v1alpha1
+kind: TrainingJob
+metadata:
+  name: {name}
+spec:
+  objective: causal-lm
+
+  model:
+    architecture: llama # random weights; or from: a folder or registry://name@version
+    config: # transformers' own keys; larger learns more and takes longer
+      hidden_size: {width}
+      intermediate_size: {inner}
+      num_hidden_layers: {depth}
+      num_attention_heads: {heads}
+      tie_word_embeddings: true
+    tokenizer:
+      train: {{vocabSize: {vocabulary}}} # trained on the text below
+
+  data:
+    train:
+      - name: text
+        path: {path} # from the folder in which modelyard runs
+        format: {format}{columns}
+    validation:
+      fraction: 0.05 # of the documents: never trained on
+    sequenceLength: {length}
+
+  optimization:
+    steps: {steps}
+    globalBatchExamples: 8 # sequences per step, over all workers
+    optimizer: {{learningRate: {rate}}}
+    schedule: {{name: cosine, warmupSteps: {warmup}}}
+
+  workers:
+    count: 1 # more when there are more cores or GPUs
+
+  checkpoint:
+    everySteps: {every} # a killed run goes on from the last of these
+
+  evaluation:
+    everySteps: {every} # the loss on the validation documents
+    suites:
+      - {{name: heldout, task: perplexity}} # on the validation documents, at the end
+    # gates: # no alias moves when one fails
+    #   - {{metric: heldout/bits_per_byte, atMost: 2.5}}
+
+  register:
+    name: {name}
+    aliases: [candidate]
+"""
