@@ -118,8 +118,9 @@ def take_over(
         with contextlib.suppress(ConflictError):  # another driver was first: look at it
             _claim(run, number, "driver", number, commits=commits(), at=now())
             break
-    for folder in (run.path, run.attempts, run.stages("train").parent):
-        sweep(folder, older_than_seconds=stale_seconds)
+    sweep(run.attempts, older_than_seconds=stale_seconds)
+    for folder in (run.path, run.stages("train").parent, *run.checkpoints.glob("step-*")):
+        sweep(folder, older_than_seconds=0)  # all who wrote here are fenced: what they had not yet named never is
     return Lease(run, number, beat_seconds).start()
 
 

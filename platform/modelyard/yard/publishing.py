@@ -21,24 +21,31 @@ from modelyard.yard.faults import point
 
 LOCK_WAIT_SECONDS = 20.0  # a swap takes milliseconds; a holder that needs longer is frozen. By feel
 SWEEP_AGE_SECONDS = 3600.0  # no write of ours takes that long between two system calls. By feel
+Guard = Callable[[], None]
 _NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
 @contextlib.contextmanager
-def storage_errors(action: str, path: Path) -> Iterator[None]:
-    """Turn an OSError into a StorageError that names the place, the fault, what is intact and the fix."""
+def storage_errors(action: str, path: Path, guard: Guard | None = None) -> Iterator[None]:
+    """Turn an OSError into a StorageError that names the place, the fault, what is intact and the fix.
+
+    `guard` may know a better reason: a take-over sweeps away what a fenced writer had not yet named.
+    """
     try:
         yield
     except OSError as error:
+        if guard is not None:
+            guard()
         raise StorageError.of(action, path, error) from error
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Path, data: bytes, *, guard: Guard | None = None) -> None:
     """Write `path` once: put-if-absent, durable. The same content again is fine.
 
+    `guard` is asked last, right before the content takes its name (and after a failure: a fenced writer is told so).
     Raises ConflictError when other content stands there, StorageError when the disk refuses.
     """
-    with storage_errors("write", path):
+    with storage_errors("write", path, guard):
         if _stands(path, data):
             fsync_folder(path.parent)  # whoever wrote it may have died before this
             return
@@ -46,6 +53,8 @@ def publish(path: Path, data: bytes) -> None:
         temporary = _write_temporary(path, data)
         try:
             point("yard.publish.written")
+            if guard is not None:
+                guard()
             if not _put_if_absent(temporary, path):
                 _stands(path, data)
             point("yard.publish.linked")
@@ -55,12 +64,12 @@ def publish(path: Path, data: bytes) -> None:
         fsync_folder(path.parent)
 
 
-def replace(path: Path, data: bytes, *, guard: Callable[[], None] | None = None) -> None:
+def replace(path: Path, data: bytes, *, guard: Guard | None = None) -> None:
     """Write `path` anew: a reader sees the old content or the new, never a mixture. Durable.
 
-    `guard` is asked last, right before the new content takes its name; what it raises leaves the old one.
+    `guard` as for `publish`: what it raises leaves the old content.
     """
-    with storage_errors("write", path):
+    with storage_errors("write", path, guard):
         durable_folder(path.parent)
         temporary = _write_temporary(path, data)
         try:
