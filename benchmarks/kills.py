@@ -28,6 +28,7 @@ from pathlib import Path
 import psutil
 
 STILL_SECONDS = 90.0
+UNDISTURBED_SECONDS = 8.0  # longer than Ray takes to see that a process is gone
 SAVE_POINTS = (
     "checkpoint.save.begin",
     "checkpoint.fragments.half",
@@ -225,18 +226,25 @@ def strike(run: Run, kill: Kill, target: int, chance: random.Random) -> tuple[in
     return (run.driver.pid if run.driver else 0) if marker.exists() else 0, time.time(), len(run.rows())
 
 
-def recover(run: Run, moment: float) -> tuple[float, bool]:
-    """Wait for the next step, running the command again when the driver is gone; seconds, and whether it survived."""
+def recover(run: Run, moment: float, attempt: int) -> tuple[float, bool]:
+    """Wait for a step of a later attempt, running the command again when the driver is gone.
+
+    Returns seconds, and whether the driver survived. A run that goes on undisturbed for a while took no harm: 0 s.
+    """
     survived = True
     while time.time() - moment < STILL_SECONDS * 2:
-        if any(row_time(row) > moment for row in run.rows()[-50:]):
-            return time.time() - moment, survived
+        since = [row for row in run.rows() if row_time(row) > moment]
+        later = [row for row in since if row["attempt"] > attempt]
+        if later:
+            return row_time(later[0]) - moment, survived
         if not run.alive():
             assert run.driver is not None
             if run.driver.returncode == 0:
                 return time.time() - moment, survived
             survived = False
             run.start()
+        elif since and row_time(since[-1]) - moment > UNDISTURBED_SECONDS:
+            return 0.0, survived
         time.sleep(0.05)
     return float("inf"), survived
 
@@ -258,10 +266,12 @@ def harass(run: Run, plan: list[Kill], seed: int) -> list[Outcome]:
         if pid == 0:
             print(f"  {kill.victim:10} {kill.place:28} was not met; not counted", flush=True)
             continue
-        reached = int(max((row["step"] for row in run.rows()[:count]), default=0))
+        before = run.rows()[:count]
+        reached = int(max((row["step"] for row in before), default=0))
+        attempt = int(max((row["attempt"] for row in before), default=0))
         committed = run.committed()
-        seconds, survived = recover(run, moment)
-        again = min((row["step"] for row in run.rows()[count:]), default=reached + 1)
+        seconds, survived = recover(run, moment, attempt)
+        again = min((row["step"] for row in run.rows() if row["attempt"] > attempt), default=reached + 1)
         lost = int(max(0, reached - again + 1))
         outcome = Outcome(kill.victim, kill.place, pid, reached, committed, lost, seconds, survived)
         outcomes.append(outcome)
