@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -108,8 +107,7 @@ def serve_and_ask(folder: RunFolder) -> dict[str, Any]:
 @contextmanager
 def server(log: Path) -> Iterator[dict[str, Any]]:
     """`modelyard serve` as a process of its own: yields what it says when it is ready, stops it in the end."""
-    port = free_port(8000)
-    command = [PYTHON, "-m", "modelyard", "serve", "-f", DEPLOYMENT, "--set", f"spec.api.port={port}", "-o", "json"]
+    command = [PYTHON, "-m", "modelyard", "serve", "-f", DEPLOYMENT, "--set", "spec.api.port=0", "-o", "json"]
     print(f"3/4 modelyard serve -f {DEPLOYMENT}")
     with log.open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -134,16 +132,6 @@ def first_words(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
     if not line:
         sys.exit(f"error: the server did not start; its words are in {log}:\n" + log.read_text()[-2000:])
     return dict(json.loads(line))
-
-
-def free_port(wished: int) -> int:
-    """The wished port when it is free, else any other."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", wished))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(ready: dict[str, Any]) -> str:

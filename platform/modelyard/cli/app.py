@@ -11,7 +11,21 @@ import traceback
 
 import typer
 
-from modelyard.cli import explain, init, logs, run, runs, schema, status, validate
+from modelyard.cli import (
+    alias,
+    explain,
+    generate,
+    init,
+    logs,
+    models,
+    report,
+    run,
+    runs,
+    schema,
+    status,
+    trace,
+    validate,
+)
 from modelyard.errors import ModelyardError
 
 app = typer.Typer(
@@ -30,6 +44,11 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("runs")(runs.runs)
+app.command("report")(report.report)
+app.command("models")(models.models)
+app.command("generate")(generate.generate)
+app.command("trace")(trace.trace)
+app.command("alias")(alias.alias)
 app.command("explain")(explain.explain)
 app.command("schema")(schema.schema)
 
