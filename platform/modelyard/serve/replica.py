@@ -1,0 +1,111 @@
+"""One replica: the gateway's event loop on a thread of its own, answering from the moment it holds the socket.
+
+It knows no Ray; `on_ray.py` places it, watches `check` and calls `close`. Tests run it as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import uvicorn
+
+from modelyard.errors import ModelyardError
+from modelyard.infer import Model, open_model
+from modelyard.serve.gateway import build_app
+from modelyard.serve.meters import Meters
+from modelyard.serve.service import Phase, Served, Service
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReplicaPlan:
+    """All that a replica needs to know; plain values, so that it travels to another process."""
+
+    folder: str
+    served: Served
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = "cpu"
+    max_sequences: int = 16
+    max_batch_tokens: int = 4096
+    max_sequence_length: int | None = None
+    threads: int = 1
+    drain_seconds: float = 30.0
+    shared: bool = False  # other replicas hold the same socket
+
+
+class Replica:
+    """Listens at once (503 while loading), answers when the constructor returns, ends with `close`."""
+
+    def __init__(self, plan: ReplicaPlan, listener: socket.socket) -> None:
+        self._plan = plan
+        self._service = Service(plan.served, Meters(plan.served.name))
+        self._loop = asyncio.new_event_loop()
+        self._server = uvicorn.Server(_uvicorn_config(self._service, plan))
+        self._thread = threading.Thread(target=self._listen, args=(listener,), name="gateway", daemon=True)
+        self._thread.start()
+        try:
+            model = _load(plan)
+        except BaseException:
+            self.close()
+            raise
+        self._call(lambda: self._service.open(model))
+        log.info("serving %s", plan.served.version)
+
+    def check(self) -> None:
+        """Raises when this replica should be replaced."""
+        if self._service.phase is Phase.broken or not self._thread.is_alive():
+            raise ModelyardError(f"the replica is broken: {self._service.fault or 'its event loop has ended'}")
+
+    def close(self) -> None:
+        """Finish what is in flight (bounded by `drain_seconds`), refuse what is new, stop listening."""
+        if not self._thread.is_alive():
+            return
+        asyncio.run_coroutine_threadsafe(self._service.drain(self._plan.drain_seconds), self._loop).result()
+        self._server.should_exit = True
+        self._thread.join(10)
+
+    def _listen(self, listener: socket.socket) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._server.serve(sockets=[listener]))
+
+    def _call(self, what: Callable[[], None]) -> None:
+        async def called() -> None:
+            what()
+
+        asyncio.run_coroutine_threadsafe(called(), self._loop).result()
+
+
+def _load(plan: ReplicaPlan) -> Model:
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    return open_model(
+        Path(plan.folder),
+        precision=plan.precision,
+        device=plan.device,
+        max_sequences=plan.max_sequences,
+        max_sequence_length=plan.max_sequence_length,
+        max_batch_tokens=plan.max_batch_tokens,
+    )
+
+
+def _uvicorn_config(service: Service, plan: ReplicaPlan) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(service),
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,  # longer than clients keep idle connections (httpx 5 s, nginx 60 s): they close first
+        # Several replicas: every answer ends its connection, so that every request is placed anew.
+        headers=[("connection", "close")] if plan.shared else [],
+    )
