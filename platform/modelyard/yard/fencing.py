@@ -146,7 +146,7 @@ def check_attempt(run: RunFolder, attempt: int) -> None:
         raise FencedError(f"attempt {attempt} of run {run.run_id} was never claimed; nothing was changed")
     later = [_read_claim(run, number) for number in numbers if number > attempt]
     mine = _read_claim(run, attempt) if later else None
-    for claim in later:
+    for claim in reversed(later):
         if claim.role == "driver" or (mine is not None and mine.role == "group"):
             raise FencedError(
                 f"attempt {attempt} of run {run.run_id} was taken over by attempt {claim.attempt} "
