@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from modelyard.data.documents import HARMLESS, BadRecord, Document, read_file, text_column
+from modelyard.data.documents import HARMLESS, BadRecord, Document, read_file
 from modelyard.data.inputs import Input, Progress, changed
 from modelyard.data.shards import SplitWriter, open_split
 from modelyard.errors import BadDataError
@@ -108,7 +108,7 @@ class _Reader:
                 self._done += len(chunk)
                 self._progress(self._what, self._done, self._total)
 
-            column, limit = text_column(each.source), self._data.max_record_bytes
+            column, limit = each.source.columns.text, self._data.max_record_bytes
             for item in read_file(file, text_column=column, max_record_bytes=limit, on_raw=on_raw):
                 tally.records += 1
                 if isinstance(item, Document):

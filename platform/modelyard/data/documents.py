@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -85,16 +85,7 @@ def read_documents(
     Raises what `find_files` and `read_file` raise.
     """
     for file in find_files(source, root=root):
-        yield from read_file(file, text_column=text_column(source), max_record_bytes=max_record_bytes)
-
-
-def text_column(source: SourceSpec) -> str:
-    """The name under which a record holds its text: `columns.text`, by default `text`."""
-    columns = source.columns
-    if columns is None:
-        return "text"
-    name = columns.get("text") if isinstance(columns, Mapping) else getattr(columns, "text", None)
-    return str(name or "text")
+        yield from read_file(file, text_column=source.columns.text, max_record_bytes=max_record_bytes)
 
 
 def read_file(

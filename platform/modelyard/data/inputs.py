@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelyard.data.documents import CHUNK_BYTES, text_column
+from modelyard.data.documents import CHUNK_BYTES
 from modelyard.data.sources import FoundFile, find_files
 from modelyard.errors import BadDataError, ModelyardError
 from modelyard.records import DatasetRecord, SourceFile
@@ -113,7 +113,7 @@ def dataset_digest(inputs: Iterable[Input], job: TrainingJob, tokenizer: Mapping
             {
                 "split": each.split,
                 "name": each.source.name,
-                "textColumn": text_column(each.source),
+                "textColumn": each.source.columns.text,
                 "files": [
                     [file.name, file.format, file.compression, file.size_bytes, digest]
                     for file, digest in zip(each.files, each.digests, strict=True)

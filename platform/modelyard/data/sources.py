@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from modelyard.spec import SourceSpec
 
 SUFFIXES = {"jsonl": (".jsonl", ".ndjson"), "text": (".txt", ".text", ".md", ".rst")}
+UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # control characters; bytes that are not UTF-8
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -72,6 +74,11 @@ def find_files(source: SourceSpec, *, root: Path) -> tuple[FoundFile, ...]:
 
 
 def _found(path: Path, source: SourceSpec, root: Path, real_base: Path) -> FoundFile:
+    if UNWRITABLE.search(str(path)):
+        raise InvalidInputError(
+            f"source {source.name!r}: {str(path)!r} has a name that cannot be written down in a record",
+            hint="rename it: UTF-8 without control characters",
+        )
     real = path.resolve()
     if not real.is_relative_to(real_base):
         raise InvalidInputError(
@@ -98,9 +105,13 @@ def _found(path: Path, source: SourceSpec, root: Path, real_base: Path) -> Found
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for here, folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(here, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _unreadable(error: OSError) -> None:
+    raise BadDataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
 
 def _fixed_part(pattern: Path) -> Path:

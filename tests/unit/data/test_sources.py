@@ -95,3 +95,15 @@ def test_a_link_out_of_a_folder_or_glob_is_refused_and_named(root: Path, tmp_pat
 def test_a_folder_that_is_itself_a_link_is_meant(root: Path, tmp_path: Path) -> None:
     (root / "here").symlink_to(root / "texts" / "sub")
     assert found(root, "here/*.md") == ["here/e.md"]
+
+
+@pytest.mark.parametrize("name", [b"b\xffd.txt", b"new\nline.txt", b"\x1b[31m.txt"])
+def test_a_name_that_no_record_can_hold_is_refused(tmp_path: Path, name: bytes) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(b"x")
+    with pytest.raises(InvalidInputError, match="cannot be written down"):
+        found(tmp_path, "*.txt")
+
+
+def test_any_other_name_will_do(tmp_path: Path) -> None:
+    (tmp_path / "\u3000日本 é'\".txt").write_bytes(b"x")
+    assert found(tmp_path, "*.txt") == ["\u3000日本 é'\".txt"]

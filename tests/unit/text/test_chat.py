@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.datasets import small_tokenizer
 
 from modelyard.errors import InvalidInputError
 from modelyard.text import Tokenizer, open_tokenizer
+from support.datasets import small_tokenizer
 
 MESSAGES = [{"role": "user", "content": "héllo <b>"}, {"role": "assistant", "content": "hi"}]
 TEMPLATE = """{%- for message in messages %}

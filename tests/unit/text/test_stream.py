@@ -8,10 +8,10 @@ import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
-from support.datasets import SENTENCES, small_tokenizer
 from tokenizers import decoders, models, pre_tokenizers
 
 from modelyard.text import StreamDecoder, Tokenizer, open_tokenizer
+from support.datasets import SENTENCES, small_tokenizer
 
 REPLACEMENT = "\ufffd"
 

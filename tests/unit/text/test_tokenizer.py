@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.datasets import SENTENCES, small_tokenizer
 
 from modelyard.errors import BadDataError, InvalidInputError, NotFoundError
 from modelyard.spec.models import TokenizerTrainSpec
 from modelyard.text import END_OF_TEXT, Tokenizer, open_tokenizer, train_tokenizer
 from modelyard.text.tokenizer import PIECE_CHARACTERS, pieces
+from support.datasets import SENTENCES, small_tokenizer
 
 
 @pytest.fixture(scope="module")
