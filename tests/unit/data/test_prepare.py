@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelyard.data import open_split, prepare, recognise
-from modelyard.errors import BadDataError, IntegrityError, InvalidInputError
+from modelyard.data import IGNORED, Loader, open_split, prepare, recognise
+from modelyard.errors import BadDataError, IntegrityError, InvalidInputError, StoppedError
 from modelyard.records import DatasetRecord
 from modelyard.text import open_tokenizer
 from modelyard.yard import Yard, digest_folder, open_yard, verify_folder
@@ -311,3 +311,27 @@ def test_a_disk_that_refuses_is_said_in_words_and_leaves_nothing(root: Path, yar
     assert refused.startswith("StorageError cannot write")
     assert "what was written before is intact" in refused
     assert not list((yard.root / "data").iterdir())
+
+
+@pytest.mark.parametrize("while_doing", ["reading", "training the tokenizer", "tokenising"])
+@pytest.mark.parametrize("error", [StoppedError("stop"), KeyboardInterrupt()], ids=["asked", "Ctrl-C"])
+def test_it_can_be_stopped_at_any_time(root: Path, yard: Yard, while_doing: str, error: BaseException) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what == while_doing:
+            raise error
+
+    with pytest.raises(type(error)):
+        prepare(training_job([SOURCE]), root=root, yard=yard, progress=stop)
+    assert not list((yard.root / "data").glob("*"))
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_what_the_loader_hands_on_is_what_was_in_the_files(root: Path, yard: Yard, packing: bool) -> None:
+    record = prepare(training_job([SOURCE]), root=root, yard=yard)
+    folder = yard.dataset_folder(record.digest)
+    tokenizer, split = open_tokenizer(folder / "tokenizer"), open_split(folder, "train")
+    made = Loader(split, sequence_length=200, seed=3, rows_per_step=1, packing=packing, shuffle=False)
+    labels = [made.rows(step).labels.ravel() for step in range(made.num_rows(0))]
+    ids = [int(label) for row in labels for label in row if label != IGNORED]
+    end = tokenizer.token(tokenizer.eos_id)
+    assert tokenizer.decode(ids, specials=True) == "".join(text + end for text in TEXTS)
