@@ -109,7 +109,7 @@ class Registry:
         if alias is not None:
             version = self._aliased(name, alias)
         for record in versions:
-            if record.version == (version or versions[-1].version):
+            if record.version == (versions[-1].version if version is None else version):
                 return Resolved(record, self.yard.model_folder(name, record.version))
         has = ", ".join(str(record.version) for record in versions[-5:])
         raise NotFoundError(f"model {name!r} has no version {version}", hint=f"it has {has}")
