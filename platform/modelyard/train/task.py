@@ -10,7 +10,8 @@ class TrainTask:
     """Everything a worker needs to train a run, from any step on.
 
     `manifest` is the resolved TrainingJob as text; paths are absolute or relative to the worker's folder.
-    `model_folder` holds the weights to start from (`model.from`), if any.
+    `model_folder` holds the weights to start from (`model.from`), if any. `micro_rows` caps the rows of a micro-step
+    (None: as many as fit 16,384 positions); it changes no result beyond rounding.
     """
 
     run_folder: str
@@ -20,6 +21,7 @@ class TrainTask:
     dataset_folder: str
     driver_attempt: int
     model_folder: str | None = None
+    micro_rows: int | None = None
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,8 @@ class Trainer:
             rows_per_step=self.num_rows, packing=data.packing, passes={s.name: s.passes for s in data.train},
         )  # fmt: skip
         self.total_steps = total_steps(self.job, self.loader)
-        self.micro_steps = num_micro_steps(self.num_rows, self.place.world, data.sequence_length, self._micro_rows())
+        self.micro_steps = num_micro_steps(self.num_rows, self.place.world, data.sequence_length, self.task.micro_rows)
         self.clock.lap("data")
-
-    def _micro_rows(self) -> int | None:
-        rows = self.job.spec.sharding.deepspeed.get("train_micro_batch_size_per_gpu")
-        return int(rows) if isinstance(rows, int) else None
 
     def _open_engine(self) -> None:
         self.phase(0, "building the model")
