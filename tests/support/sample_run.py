@@ -113,7 +113,7 @@ class Sample:
             attempts=len(self.attempts()),
             start_time=at(0),
             completion_time=at(290) if last else None,
-            progress=Progress(stage="train", step=self.steps, total_steps=self.total_steps, tokens=self.steps * 2048),
+            progress=Progress(stage="register", step=0),
             metrics=Metrics(loss=3.9),
             checkpoint=CheckpointState(
                 step=self.steps // 50 * 50, path="train/checkpoints/step-00000450.a2", time=at(250)
@@ -175,7 +175,7 @@ class Sample:
 
     def rows(self) -> list[dict[str, Any]]:
         chance = random.Random(17)
-        rows = [_row(step, 2, chance) for step in range(1, self.steps + 1)]
+        rows = [{**_row(step, 2, chance), "totalSteps": self.total_steps} for step in range(1, self.steps + 1)]
         if self.restart_at is not None:  # steps after the last commit were trained twice; the later attempt wins
             lost = [_row(step, 2, chance) for step in range(self.restart_at - 10, self.restart_at)]
             rows = rows[: self.restart_at - 10] + lost + [{**row, "attempt": 3} for row in rows[self.restart_at - 10 :]]

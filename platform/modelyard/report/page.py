@@ -72,11 +72,11 @@ def page(evidence: Evidence, *, now: str) -> str:
 
 def summary(evidence: Evidence) -> str:
     """The run in one or two sentences, as far as it has come."""
-    status, said = evidence.status, []
-    if status and status.progress and status.progress.step:
+    said = []
+    if steps := _steps(evidence):
         parameters = evidence.version.parameters if evidence.version else 0
         size = f"A model of {number(parameters)} parameters" if parameters else "The model"
-        said.append(f"{size} was trained for {_steps(status)} on {count(status.progress.tokens)} tokens.")
+        said.append(f"{size} was trained for {steps} on {count(_tokens(evidence))} tokens.")
     if found := headline(evidence.evaluation):
         metric, beside = found
         words = f"On the suite {metric.suite} it reaches {figure(metric.value)} bits per byte"
@@ -96,8 +96,8 @@ def tiles(evidence: Evidence) -> tuple[Tile, ...]:
         out.append(Tile("Held-out text", figure(metric.value), "bits/byte", note))
     out += _training_tiles(evidence.rows)
     status = evidence.status
-    if status and status.progress and status.progress.step:
-        out.append(Tile("Trained on", number(status.progress.tokens), "tokens", _steps(status)))
+    if steps := _steps(evidence):
+        out.append(Tile("Trained on", number(_tokens(evidence)), "tokens", steps))
     if speeds := sorted(value for _, value in points(evidence.rows, "tokensPerSecond")):
         out.append(Tile("Throughput", count(round(speeds[len(speeds) // 2])), "tokens/s", "median over the steps"))
     if status and status.start_time and status.completion_time:
@@ -129,13 +129,18 @@ def _phase(status: StatusDocument | None) -> tuple[str, str, str]:
     return sign, status.phase, look
 
 
-def _steps(status: StatusDocument) -> str:
-    progress = status.progress
-    if progress is None:
+def _steps(evidence: Evidence) -> str:
+    """`480 steps`, `132 of 480 steps`, or nothing before the first."""
+    if not evidence.rows:
         return ""
-    if progress.total_steps and progress.total_steps != progress.step:
-        return f"{count(progress.step)} of {count(progress.total_steps)} steps"
-    return f"{count(progress.step)} steps"
+    last = evidence.rows[-1]
+    total = last.get("totalSteps", last["step"])
+    return f"{count(last['step'])} of {count(total)} steps" if total != last["step"] else f"{count(total)} steps"
+
+
+def _tokens(evidence: Evidence) -> int:
+    """Tokens trained on up to the last step; those of a redone step count once."""
+    return int(evidence.rows[-1].get("tokens", 0))
 
 
 def _sections(
