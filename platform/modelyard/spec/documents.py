@@ -119,7 +119,8 @@ class _Reader:
         return UNREADABLE
 
     def _node(self, event: Any, location: Location) -> Any:
-        self.document.values.setdefault(location, self._mark(event))
+        if not _is_empty(event):  # what is not there has no place of its own: its key's is told
+            self.document.values.setdefault(location, self._mark(event))
         self._count(1)
         if len(location) > DEEPEST:
             raise TooLargeError(f"is nested deeper than {DEEPEST} levels", self._mark(event))
@@ -171,7 +172,10 @@ class _Reader:
         values: dict[str, Any] = {}
         while not isinstance(event := next(self.events), MappingEndEvent):
             key = self._key(event, location)
-            place = (*location, key)
+            place = (*location, key or "?")
+            if key is None:
+                self._node(next(self.events), place)
+                continue
             if key in values:
                 first = self.document.keys[place]
                 self._refuse(event, place, f"is written twice; the first is on line {first.line}", "keep one of them")
@@ -185,7 +189,7 @@ class _Reader:
                 del values[key]
         return values
 
-    def _key(self, event: Any, location: Location) -> str:
+    def _key(self, event: Any, location: Location) -> str | None:
         if isinstance(event, ScalarEvent):
             return _joined(str(event.value))
         self._refuse(event, location, "a key must be a plain word", "write `name: value`")
@@ -193,7 +197,11 @@ class _Reader:
             self._sequence((*location, "?"))
         elif isinstance(event, MappingStartEvent):
             self._mapping((*location, "?"))
-        return "?"
+        return None
+
+
+def _is_empty(event: Any) -> bool:
+    return isinstance(event, ScalarEvent) and event.implicit[0] and event.value == ""
 
 
 class TooLargeError(Exception):

@@ -65,13 +65,19 @@ def _finish(documents: list[Document], faults: list[Fault], overrides: Sequence[
         faults += found
         manifests += [] if manifest is None else [manifest]
     if faults:
-        raise ManifestError(sorted(faults, key=_file_order(documents)))
+        raise ManifestError(sorted(dict.fromkeys(faults), key=_file_order(documents)))
     return manifests
 
 
 def _file_order(documents: list[Document]) -> Callable[[Fault], tuple[int, int, int]]:
-    order = {document.origin: index for index, document in reversed(list(enumerate(documents)))}
-    return lambda fault: (order.get(fault.origin, len(order)), fault.line, fault.column)
+    """By file in the order given, then by place; faults of overrides come last."""
+    origins = list(dict.fromkeys(document.origin for document in documents))
+
+    def place(fault: Fault) -> tuple[int, int, int]:
+        file = origins.index(fault.origin) if fault.origin in origins else len(origins)
+        return file, fault.line, fault.column
+
+    return place
 
 
 def _manifest(document: Document) -> tuple[Manifest | None, list[Fault]]:
@@ -81,7 +87,12 @@ def _manifest(document: Document) -> tuple[Manifest | None, list[Fault]]:
     fitting = fit(document, kind)
     spec = getattr(fitting.part, "spec", None)
     said = objections(kind.__name__, spec, document.value, partial=not fitting.whole)
-    faults = [*document.faults, *fitting.faults, *(document.fault(*words[:3], key=words.key) for words in said)]
+    faults = [
+        *document.faults,
+        *faults,
+        *fitting.faults,
+        *(document.fault(*words[:3], key=words.key) for words in said),
+    ]
     manifest: Any = fitting.part
     return (None if faults else manifest), faults
 

@@ -17,6 +17,7 @@ from modelyard.spec.parts import JOB_NAME_PATTERN
 ENDINGS = {".txt": "text", ".text": "text", ".md": "text", ".rst": "text", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PACKED = (".gz", ".zst")
 MOST_FILES = 100_000  # looked at; a larger folder is judged by these
+FEWEST_TO_SPLIT = 40  # documents; of fewer, a twentieth is none or one
 BYTES_PER_TOKEN = 3.5  # English at a vocabulary of 4096 to 16384, measured on the standard library's docstrings
 UNPACKED = 3  # bytes of text per packed byte, roughly
 
@@ -32,6 +33,7 @@ class Found:
     size_bytes: int
     nested: bool
     column: str
+    documents: int
 
     @property
     def summary(self) -> str:
@@ -51,20 +53,27 @@ def look_at(folder: Path) -> Found:
     ending = _commonest(_ending(file) for file in files)
     chosen = [file for file in files if _ending(file) == ending]
     kind = ENDINGS["." + ending.split(".")[1]]
+    size_bytes = sum(file.stat().st_size * (UNPACKED if file.suffix in PACKED else 1) for file in chosen)
     return Found(
-        folder=folder.as_posix().rstrip("/"),
+        folder=_as_written(folder),
         format=kind,
         ending=ending,
         files=len(chosen),
-        size_bytes=sum(file.stat().st_size * (UNPACKED if file.suffix in PACKED else 1) for file in chosen),
+        size_bytes=size_bytes,
         nested=any(file.parent != folder for file in chosen),
         column=_text_column(chosen[0]) if kind == "jsonl" else "text",
+        documents=len(chosen) if kind == "text" else size_bytes // max(1, len(_first_line(chosen[0]))),
     )
+
+
+def _as_written(folder: Path) -> str:
+    """A manifest's path does not go up with `..`."""
+    return (folder.resolve() if ".." in folder.parts else folder).as_posix()
 
 
 def starter_manifest(found: Found, *, name: str | None = None) -> str:
     """The manifest's text; it validates. Raises ManifestError when `name` is none."""
-    called = name or _as_name(Path(found.folder).name)
+    called = name or _as_name(Path(found.folder).resolve().name)
     sizes = _sizes(found.size_bytes)
     text = _TEMPLATE.format(
         name=called,
@@ -72,6 +81,8 @@ def starter_manifest(found: Found, *, name: str | None = None) -> str:
         path=json.dumps(f"{found.folder}/{'**/' if found.nested else ''}*{found.ending}"),
         format=found.format,
         columns="" if found.column == "text" else f"\n        columns: {{text: {json.dumps(found.column)}}}",
+        validation=_VALIDATION if found.documents >= FEWEST_TO_SPLIT else _NO_VALIDATION,
+        evaluation=_EVALUATION.format(**sizes) if found.documents >= FEWEST_TO_SPLIT else "",
         **sizes,
     )
     parse(text, origin="(starter)")
@@ -175,8 +186,7 @@ spec:
       - name: text
         path: {path} # from the folder in which modelyard runs
         format: {format}{columns}
-    validation:
-      fraction: 0.05 # of the documents: never trained on
+{validation}
     sequenceLength: {length}
 
   optimization:
@@ -191,6 +201,17 @@ spec:
   checkpoint:
     everySteps: {every} # a killed run goes on from the last of these
 
+{evaluation}  register:
+    name: {name}
+    aliases: [candidate]
+"""
+_VALIDATION = """\
+    validation:
+      fraction: 0.05 # of the documents: never trained on"""
+_NO_VALIDATION = """\
+    # Too few documents to set some aside; name others to measure on, then add evaluation: {suites: …}:
+    # validation: {sources: [{name: heldout, path: …}]}"""
+_EVALUATION = """\
   evaluation:
     everySteps: {every} # the loss on the validation documents
     suites:
@@ -198,7 +219,4 @@ spec:
     # gates: # no alias moves when one fails
     #   - {{metric: heldout/bits_per_byte, atMost: 2.5}}
 
-  register:
-    name: {name}
-    aliases: [candidate]
 """

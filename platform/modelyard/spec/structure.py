@@ -37,8 +37,17 @@ def fit(document: Document, kind: type[SpecPart]) -> Fitting:
         errors = [dict(item) for item in error.errors(include_url=False)]
     faults += [_fault(document, kind, item) for item in errors if tuple(item["loc"]) not in holes]
     if part is None or holes:
-        part = salvage(kind, value, [*holes, *(tuple(item["loc"]) for item in errors)])
+        part = salvage(kind, value, [*holes, *(_meant(kind, item) for item in errors)])
     return Fitting(part, not errors and not holes, faults)
+
+
+def _meant(kind: type[SpecPart], item: dict[str, Any]) -> Location:
+    """The field that is at fault: of a misspelt one, the field that was meant."""
+    location: Location = tuple(item["loc"])
+    if item["type"] != "extra_forbidden":
+        return location
+    owner = part_at(kind, location[:-1]) or kind
+    return (*location[:-1], nearest(str(location[-1]), dict(fields_of(owner))) or location[-1])
 
 
 def _hole(place: Location, leaf: Any) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from modelyard.spec.documents import Location
 from modelyard.spec.evaluations import GateSpec, SuiteSpec
 from modelyard.spec.rules.data import check_sources
 from modelyard.spec.rules.objections import Objection, exactly_one, repeated
-from modelyard.spec.wording import nearest
+from modelyard.spec.wording import listing, nearest
 
 # The metrics of each task with the range of their values.
 METRICS: Mapping[str, Mapping[str, tuple[float, float]]] = {
@@ -66,11 +66,16 @@ def _metric(metric: str, suites: Sequence[SuiteSpec]) -> tuple[float, float] | s
 
 
 def _metric_fix(metric: str, suites: Sequence[SuiteSpec]) -> str:
-    known = [f"{suite.name}/{measure}" for suite in suites for measure in METRICS[suite.task]]
-    if not known:
+    name, _, measure = metric.partition("/")
+    if not suites:
         return "add a suite under suites"
+    suite = next((suite for suite in suites if suite.name == name), None)
+    if suite is not None:
+        near = nearest(measure, METRICS[suite.task])
+        return f"did you mean {name}/{near}?" if near else f"it has {', '.join(METRICS[suite.task])}"
+    known = [f"{suite.name}/{measure}" for suite in suites for measure in METRICS[suite.task]]
     near = nearest(metric, known)
-    return f"did you mean {near}?" if near else f"known: {', '.join(known)}"
+    return f"did you mean {near}?" if near else f"known: {listing(known)}"
 
 
 def _check_bounds(gate: GateSpec, span: tuple[float, float], place: Location) -> Iterator[Objection]:

@@ -1,0 +1,100 @@
+"""`modelyard init`: the starter manifest validates for every kind of folder."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import BadDataError, ManifestError, NotFoundError
+from modelyard.spec import TrainingJob, parse
+from modelyard.spec.starter import look_at, starter_manifest
+
+
+def _job(folder: Path, name: str | None = None) -> TrainingJob:
+    (job,) = parse(starter_manifest(look_at(folder), name=name), origin="starter")
+    assert isinstance(job, TrainingJob)
+    return job
+
+
+def _texts(folder: Path, number: int, ending: str = ".txt") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(number):
+        (folder / f"{index}{ending}").write_text("some words\n" * 20)
+    return folder
+
+
+def test_many_texts(tmp_path: Path) -> None:
+    job = _job(_texts(tmp_path / "My Texts", 50))
+    assert job.metadata.name == job.spec.register.name == "my-texts"
+    assert job.spec.data.train[0].path.endswith("My Texts/*.txt")
+    assert job.spec.data.train[0].format == "text"
+    assert job.spec.data.validation.fraction == 0.05
+    assert job.spec.evaluation.suites
+
+
+def test_few_texts_are_not_split(tmp_path: Path) -> None:
+    job = _job(_texts(tmp_path / "few", 3))
+    assert job.spec.data.validation.fraction is None
+    assert not job.spec.evaluation.suites
+
+
+def test_records_below_folders_with_a_column_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "2024"
+    (folder / "deep").mkdir(parents=True)
+    lines = [json.dumps({"id": "7", "body": "a longer text than the id"})] * 100
+    with gzip.open(folder / "deep" / "a.jsonl.gz", "wt") as packed:
+        packed.write("\n".join(lines))
+    job = _job(folder)
+    assert job.metadata.name == "job-2024"
+    source = job.spec.data.train[0]
+    assert (source.format, source.columns.text) == ("jsonl", "body")
+    assert source.path.endswith("2024/**/*.jsonl.gz")
+
+
+def test_the_commonest_format_is_taken_and_hidden_files_are_not(tmp_path: Path) -> None:
+    folder = _texts(_texts(tmp_path / "mixed", 2), 5, ".md")
+    _texts(folder / ".git", 50)
+    assert look_at(folder).files == 5
+    assert look_at(folder).ending == ".md"
+
+
+def test_the_name_can_be_given(tmp_path: Path) -> None:
+    folder = _texts(tmp_path / "x", 1)
+    assert _job(folder, "mine").metadata.name == "mine"
+    with pytest.raises(ManifestError):
+        _job(folder, "Not A Name")
+
+
+def test_a_path_that_goes_up_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _texts(tmp_path / "texts", 1)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert _job(Path("../texts")).spec.data.train[0].path == f"{tmp_path}/texts/*.txt"
+    monkeypatch.chdir(tmp_path / "texts")
+    assert _job(Path()).metadata.name == "texts"
+
+
+def test_larger_text_gets_a_larger_model(tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    with (folder / "a.txt").open("wb") as sparse:
+        sparse.truncate(100_000_000)
+    job = _job(folder)
+    assert job.spec.model.config["hidden_size"] == 384
+    assert job.spec.optimization.steps == 13950
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no folder"):
+        look_at(tmp_path / "none")
+    with pytest.raises(NotFoundError, match="holds no text"):
+        look_at(tmp_path)
+    (tmp_path / "a.jsonl").write_text("{broken\n")
+    with pytest.raises(BadDataError, match=r"a\.jsonl:1 is not a JSON record"):
+        look_at(tmp_path)
+    (tmp_path / "a.jsonl").write_text('{"n": 3}\n')
+    with pytest.raises(BadDataError, match="no column of text"):
+        look_at(tmp_path)
