@@ -133,9 +133,9 @@ def _steps(evidence: Evidence) -> str:
     """`480 steps`, `132 of 480 steps`, or nothing before the first."""
     if not evidence.rows:
         return ""
-    last = evidence.rows[-1]
-    total = last.get("totalSteps", last["step"])
-    return f"{count(last['step'])} of {count(total)} steps" if total != last["step"] else f"{count(total)} steps"
+    step = int(evidence.rows[-1]["step"])
+    total = int(evidence.rows[-1].get("totalSteps", step))
+    return f"{count(step)} of {count(total)} steps" if total != step else f"{count(step)} steps"
 
 
 def _tokens(evidence: Evidence) -> int:

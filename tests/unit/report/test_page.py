@@ -101,7 +101,9 @@ def test_all_data_is_escaped(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_shows_its_digest_first(tmp_path: Path) -> None:
-    sample = Sample(sample_yard(tmp_path), phase="Failed", steps=132, failure=non_finite(), stages=("prepare",))
+    sample = Sample(
+        sample_yard(tmp_path), phase="Failed", steps=132, failure=non_finite(), stages=("prepare",), restart_at=None
+    )
     told = " ".join(read(rendered(sample)).text)
     assert told.index("the loss of step 133 is not finite") < told.index("Where the time went")
     assert "lower optimization.optimizer.learningRate" in told
