@@ -68,18 +68,30 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
     re.DOTALL,
 )
-_USER_INFO = re.compile(r"(?P<keep>\b[A-Za-z][A-Za-z0-9+.\-]*://)[^\s/?#\"'<>]+@")
+_USER_INFO = re.compile(  # registry://name@alias and hf://name@revision name versions
+    r"(?P<keep>\b(?!(?:registry|hf)://[^\s/:@]*@)[A-Za-z][A-Za-z0-9+.\-]{0,30}://)[^\s/?#\"'<>]{1,4096}@"
+)
+_USER_FLAG = re.compile(r"(?P<keep>(?<!\S)(?:-u|--user)[ =]+)[^\s:]+:[^\s\"']+")  # curl -u name:password
 _QUERY = re.compile(
     rf"(?P<keep>[?&;](?:[\w.\-]*[-_.])?(?:{_STRONG}|{_WEAK}|key|token|credential|sas|code|assertion)=)[^\s&;#\"'<>]+",
     _I,
 )
-_SCHEME = re.compile(r"(?P<keep>\b(?:Bearer|Basic|ApiKey)[ \t]+)[A-Za-z0-9._~+/=\-]{6,}", _I)
+_SCHEME = re.compile(r"(?P<keep>\b(?:Bearer|Basic|ApiKey)[ \t]+)(?=\S*[\d=]|\S{20})[A-Za-z0-9._~+/=\-]{6,}", _I)
 _HEADER = re.compile(r"(?P<keep>\bAuthorization[\"']?\s*[:=]\s*[\"']?)[^\s\"',;][^\"',;\r\n]*", _I)
-_VALUE = r"(?P<quote>[\"']?)(?P<value>(?<=\")(?:[^\"\\\n]|\\.)+|(?<=')(?:[^'\\\n]|\\.)+|[^\s\"',;&|<>()\[\]{}]+)"
-_ASSIGNED = re.compile(
-    rf"(?P<name>(?<![\w.\-])[\w.\-]*?(?:{_STRONG}|{_WEAK}))(?P<sign>\d*[\"']?\s*(?:=>|[:=])\s*){_VALUE}", _I
+_VALUE = (
+    r"(?P<quote>[\"']?)(?P<value>(?<=\")(?:[^\"\\\n]|\\.)+|(?<=')(?:[^'\\\n]|\\.)+|\$\{\w+\}|[^\s\"',;&|<>()\[\]{}]+)"
 )
-_FLAG = re.compile(rf"(?P<name>(?<!\S)--?[\w.\-]*(?:{_STRONG}|{_WEAK}))(?P<sign>[ \t]+){_VALUE}", _I)
+_ASSIGNED = re.compile(
+    rf"(?P<name>(?<![\w.\-])[\w.\-]*?(?:{_STRONG}|{_WEAK}))(?P<sign>\d*[\"']?[ \t]*(?:=>|[:=])[ \t]*){_VALUE}", _I
+)
+_FLAG = re.compile(
+    rf"(?P<keep>(?<!\S)--?[\w.\-]*(?:{_STRONG}|token)[ \t]+)(?!-)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"']{{4,}})", _I
+)
+_BLOCK = re.compile(  # a YAML block scalar: password: | and the lines indented below it
+    rf"(?P<keep>^(?P<indent>[ \t]*)(?:- )?[\w.\-\"']*?{_STRONG}[\"']?:[ \t]*[|>][^\n]*\n)"
+    r"(?:(?P=indent)[ \t]+[^\n]*(?:\n|\Z))+",
+    _I | re.MULTILINE,
+)
 _NAMED = re.compile(  # a Kubernetes EnvVar: name: HF_TOKEN, value: …
     rf"(?P<name>\bname[\"']?\s*[:=]\s*[\"']?(?P<variable>[A-Za-z_]\w*)[\"']?)(?P<sign>[\s,]+[\"']?value[\"']?\s*[:=]\s*){_VALUE}"
 )
@@ -94,10 +106,9 @@ def redact(text: str, *, environment: Mapping[str, str] | None = None) -> str:
         text = text.replace(secret, MASK)
     text = _PRIVATE_KEY.sub(MASK, text)
     text = _FORMS.sub(MASK, text)
-    for pattern in (_USER_INFO, _QUERY, _HEADER, _SCHEME):
+    for pattern in (_USER_INFO, _USER_FLAG, _QUERY, _HEADER, _SCHEME, _FLAG, _BLOCK):
         text = pattern.sub(_mask_rest, text)
-    text = text.replace(f"{MASK}{MASK}", MASK)
-    for pattern in (_ASSIGNED, _FLAG, _NAMED):
+    for pattern in (_ASSIGNED, _NAMED):
         text = pattern.sub(_mask_value, text)
     return text
 
@@ -109,7 +120,7 @@ def redact_value(value: Any, *, environment: Mapping[str, str] | None = None) ->
     if isinstance(value, Mapping):
         return {
             redact(str(key), environment=environment): MASK
-            if isinstance(item, str) and item and _says_secret(str(key), item)
+            if isinstance(item, str) and item and _says_secret(_name_of(value, str(key)), item)
             else redact_value(item, environment=environment)
             for key, item in value.items()
         }
@@ -139,11 +150,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def _secrets_of(name: str, value: str) -> Iterator[str]:
-    if (
-        is_secret_name(name)
-        and not _PLAIN_VALUE.match(value)
-        and not (name.upper().endswith("TOKENS") and value.isdigit())
-    ):
+    if is_secret_name(name) and (not _PLAIN_VALUE.match(value) or _is_numeric_password(name, value)):
         yield value.strip()
         lines = value.split("\n")
         if len(lines) > 1:  # a key block that is printed line by line
@@ -159,8 +166,9 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
 
 
 def _mask_rest(match: re.Match[str]) -> str:
-    at = "@" if match.re is _USER_INFO else ""
-    return f"{match['keep']}{MASK}{at}"
+    end = {_USER_INFO: "@", _BLOCK: "\n"}.get(match.re, "")
+    indent = match["indent"] + "  " if match.re is _BLOCK else ""
+    return f"{match['keep']}{indent}{MASK}{end}"
 
 
 def _mask_value(match: re.Match[str]) -> str:
@@ -178,11 +186,21 @@ _ENDS_WEAK = re.compile(rf"(?:{_WEAK}|^key)\d*$", _I)
 def _says_secret(name: str, value: str) -> bool:
     """Whether a value under that name is a secret: by the name alone, or by the name and a random look."""
     if _SPECIAL_TOKEN.search(name) or _PLAIN_VALUE.match(value):
-        return bool(re.search(r"pass(word|wd|phrase|code)|pwd", name, _I)) and value.isdigit()
+        return _is_numeric_password(name, value)
     if _ENDS_STRONG.search(name):
         return True
     return bool(_ENDS_WEAK.search(name)) and _looks_random(value)
 
 
+def _is_numeric_password(name: str, value: str) -> bool:
+    """Numbers are counts (MAX_TOKENS=4096), unless the name says password."""
+    return value.isdigit() and bool(re.search(r"pass(?:word|wd|phrase|code)?|pwd|secret", name, _I))
+
+
 def _looks_random(value: str) -> bool:
     return len(value) >= 8 and bool(re.search(r"\d", value)) and bool(re.search(r"[A-Za-z]", value))
+
+
+def _name_of(mapping: Mapping[str, Any], key: str) -> str:
+    """The name that says what a value is: for a Kubernetes EnvVar, its `name`."""
+    return str(mapping["name"]) if key == "value" and isinstance(mapping.get("name"), str) else key
