@@ -21,6 +21,7 @@ from modelyard.spec.manifests import (
 from modelyard.spec.models import ModelSpec, TokenizerSpec, TokenizerTrainSpec
 from modelyard.spec.notes import local_notes
 from modelyard.spec.placement import ResourcesSpec, RuntimeSpec, StorageSpec, WorkersSpec
+from modelyard.spec.quantities import quantity
 from modelyard.spec.schemas import json_schema
 from modelyard.spec.training import (
     BestSpec,
@@ -81,6 +82,7 @@ __all__ = [
     "load",
     "local_notes",
     "parse",
+    "quantity",
     "spec_digest",
     "to_dict",
     "to_yaml",

@@ -6,8 +6,8 @@ import textwrap
 
 from modelyard.errors import NotFoundError
 from modelyard.spec.descriptions import FieldDescription, describe, summary
-from modelyard.spec.fields import fields_of, part_class
-from modelyard.spec.manifests import API_VERSION, KINDS
+from modelyard.spec.fields import fields_of, part_at, part_class
+from modelyard.spec.manifests import API_VERSION, KINDS, SHORT_NAMES
 from modelyard.spec.parts import SpecPart
 from modelyard.spec.schemas import find_kind
 from modelyard.spec.wording import listing, nearest
@@ -34,6 +34,20 @@ def explain(path: str, *, recursive: bool = False) -> str:
     if part is not None:
         lines += ["", "FIELDS:", *_fields(part, "  ", recursive)]
     return "\n".join(lines) + "\n"
+
+
+def continuations(path: str) -> list[str]:
+    """Paths that begin with an unfinished one: `tj.spec.op` → `tj.spec.optimization`. For completion at the shell."""
+    above, dot, begun = path.rpartition(".")
+    if not dot:
+        return [word for word in (*(kind.lower() for kind in KINDS), *SHORT_NAMES) if word.startswith(begun)]
+    words = above.split(".")
+    try:
+        part = part_at(KINDS[find_kind(words[0])], tuple(words[1:]))
+    except NotFoundError:
+        return []
+    names = [name for name, _ in fields_of(part)] if part is not None else []
+    return [f"{above}.{name}" for name in names if name.startswith(begun)]
 
 
 def _find(kind: type[SpecPart], words: list[str], name: str) -> tuple[FieldDescription, type[SpecPart] | None]:

@@ -81,7 +81,7 @@ def test_dependent_defaults_written_out_are_the_same() -> None:
         ("zeroStage: 1", "zeroStage: 2", True),
         ("count: 2", "count: 1", True),
         ("atMost: 2.5", "atMost: 2.4", True),
-        ("everySteps: 20\n    keep", "everySteps: 30\n    keep", True),
+        ("everySteps: 20\n    keep", "everySteps: 40\n    keep", True),
         ("[candidate]", "[candidate, other]", True),
     ],
 )

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from modelyard.errors import NotFoundError
 from modelyard.spec import KINDS, explain, json_schema
 from modelyard.spec.descriptions import DEPENDENT, NOT_BUILT, describe, walk
+from modelyard.spec.explaining import continuations
 from modelyard.spec.reference import reference_markdown
 from modelyard.spec.schemas import find_kind
 from support.manifests import DEPLOYMENT, EVALUATION, TRAINING, edited, faults_of
@@ -63,6 +64,23 @@ def test_explain_names_the_nearest(path: str, hint: str) -> None:
     with pytest.raises(NotFoundError) as caught:
         explain(path)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("begun", "paths"),
+    [
+        ("t", ["trainingjob", "tj"]),
+        ("tj.", ["tj.apiVersion", "tj.kind", "tj.metadata", "tj.spec"]),
+        ("tj.spec.op", ["tj.spec.optimization"]),
+        ("tj.spec.data.train.pa", ["tj.spec.data.train.path", "tj.spec.data.train.passes"]),
+        ("tj.spec.nothing.x", []),
+        ("x.y", []),
+    ],
+)
+def test_completion_at_the_shell(begun: str, paths: list[str]) -> None:
+    found = continuations(begun)
+    assert [path for path in paths if path in found] == paths
+    assert len(found) <= len(paths) + 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

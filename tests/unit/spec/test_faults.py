@@ -144,6 +144,8 @@ RULES: list[Case] = [
     ("memory without its unit", "memory: 2Gi", "memory: ¦2", "spec.workers.resources.memory", ("2 bytes", "2Gi")),
     ("best by the highest loss", "mode: min", "mode: ¦max", "spec.checkpoint.keep.best.mode", ("lower is better",)),
     ("best without a measure", "  evaluation:\n    everySteps: 20\n", "  evaluation:\n", "spec.checkpoint.keep.best", ("needs the validation loss", "everySteps: 20")),
+    ("best that is seldom measured", "  evaluation:\n    everySteps: 20\n", "  evaluation:\n    everySteps: 30\n", "spec.checkpoint.keep.best", ("30 and 20 seldom meet", "everySteps: 20")),
+    ("measured on what was trained on", "fraction: 0.1", "sources: [{name: v, path: ¦more/}]", "spec.data.validation.sources[0].path", ("also the training source second",)),
     ("registers a best that is not kept", "keep: {last: 2, best: {metric: validation/loss, mode: min}}\n  faultTolerance: {maxRestarts: 3, hangTimeoutSeconds: 600}\n  evaluation:\n    everySteps: 20\n    suites:\n      - {name: heldout, task: perplexity}\n    gates:\n      - {metric: heldout/bits_per_byte, atMost: 2.5}\n  register:\n    name: small\n    from: last", "keep: {last: 2}\n  register:\n    name: small\n    from: ¦best", "spec.register.from", ("no best checkpoint",)),
     ("alias of digits", "[candidate]", '[¦"12"]', "spec.register.aliases[0]", ("looks like a version",)),
     ("alias twice", "[candidate]", "[candidate, ¦candidate]", "spec.register.aliases[1]", ("already",)),

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import Any
 
 from modelyard.spec.documents import Location
 from modelyard.spec.parts import SpecPart
 from modelyard.spec.placement import EnvVar, ResourcesSpec, RuntimeSpec, StorageSpec, WorkersSpec
+from modelyard.spec.quantities import quantity
 from modelyard.spec.rules.objections import Objection, exactly_one, repeated
 from modelyard.spec.rules.references import check_path
 from modelyard.spec.rules.secrets import check_env_name
 
-_SUFFIXES = {"m": "1e-3", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12", "P": "1e15", "E": "1e18"}
-_BINARY = {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
 LEAST_MEMORY_BYTES = 64 * 2**20  # less cannot hold a Python process with torch; smaller is a forgotten unit
-
-
-def quantity(text: str) -> Decimal:
-    """The number that a Kubernetes quantity stands for."""
-    match = re.fullmatch(r"([0-9.]+)(?:([eE][0-9]+)|([A-Za-z]+))?", text)
-    assert match, f"{text} is no quantity"  # the pattern of the field has seen to it
-    number, exponent, suffix = match.groups()
-    if suffix in _BINARY:
-        return Decimal(number) * _BINARY[suffix]
-    return Decimal(number + (exponent or "")) * Decimal(_SUFFIXES.get(suffix or "", "1"))
 
 
 def check_workers(workers: WorkersSpec, place: Location) -> Iterator[Objection]:

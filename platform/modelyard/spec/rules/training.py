@@ -93,6 +93,16 @@ def check_validation_sources(spec: TrainingJobSpec) -> Iterator[Objection]:
     yield from check_validation(spec.data, ("spec", "data"))
 
 
+def check_apart(spec: TrainingJobSpec) -> Iterator[Objection]:
+    """No file is trained on and measured on."""
+    trained = {source.path: source.name for source in spec.data.train}
+    for index, source in enumerate(spec.data.validation.sources):
+        if source.path in trained:
+            place = ("spec", "data", "validation", "sources", index, "path")
+            message = f"is also the training source {trained[source.path]}"
+            yield Objection(place, message, "measure on other files, or use fraction instead of sources")
+
+
 def check_preparation(spec: TrainingJobSpec) -> Iterator[Objection]:
     """Steps of preparation are not built yet."""
     if spec.data.prepare:
@@ -159,6 +169,11 @@ def check_best(spec: TrainingJobSpec) -> Iterator[Objection]:
     if spec.evaluation.every_steps is None:
         fix = f"add evaluation: {{everySteps: {spec.checkpoint.every_steps}}}"
         yield Objection(place, "needs the validation loss, which is not measured", fix, True)
+        return
+    measured, committed = spec.evaluation.every_steps, spec.checkpoint.every_steps
+    if measured % committed and committed % measured:
+        message = f"is chosen among commits with a validation loss, but steps {measured} and {committed} seldom meet"
+        yield Objection(place, message, f"write evaluation.everySteps: {committed}, or a multiple of it", True)
 
 
 def check_registered_weights(spec: TrainingJobSpec) -> Iterator[Objection]:
@@ -202,8 +217,8 @@ def has_validation(spec: TrainingJobSpec) -> bool:
 
 RULES: tuple[Rule, ...] = (
     check_objective, check_members, check_origin, check_adapter, check_model_config, check_tokenizer,
-    check_training_sources, check_validation_sources, check_preparation, check_length, check_batch, check_shares,
-    check_schedule, check_precision, check_offload, check_sequence_parallel, check_passthrough, check_measuring,
+    check_training_sources, check_validation_sources, check_apart, check_preparation, check_length, check_batch,
+    check_shares, check_schedule, check_precision, check_offload, check_sequence_parallel, check_passthrough, check_measuring,
     check_evaluation_suites, check_evaluation_gates, check_best, check_registered_weights, check_aliases,
     check_processes, check_suspend, check_places,
 )  # fmt: skip
