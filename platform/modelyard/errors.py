@@ -104,6 +104,7 @@ _DISK_WORDS = {  # what an errno means to the user, and what to do
     errno.EIO: ("the disk reported an input/output error", "check the disk; what was committed before is intact"),
     errno.ENAMETOOLONG: ("the path is too long", "use a shorter name or a yard nearer to the root"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another folder with --yard"),
+    errno.ELOOP: ("a symbolic link stands there", "put the file itself there: links out of the yard are not followed"),
     errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
 }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.registry import open_registry
-from modelyard.yard import claims, open_yard, publish_stage, read_lines, read_stage, sweep, take_over
+from modelyard.yard import claims, open_yard, publish_stage, read_lines, read_stage, take_over
 from support import yard_writes
 from support.faulty_disk import FAULTS, FULL, Fault, FaultyDisk, faulty_disk
 from support.yard_writes import NEW, OLD, RUN, stage_record
@@ -220,9 +220,10 @@ def _try_each_call(disk: FaultyDisk, tmp_path: Path, write: Write, fault: Fault,
 
 
 def _fresh(tmp_path: Path, write: Write) -> Path:
-    folder = tmp_path / "case"
+    folder, template = tmp_path / "case", tmp_path / write.function
+    if not template.exists():
+        template.mkdir()
+        write.prepare(template)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    write.prepare(folder)
-    sweep(folder, older_than_seconds=0)
+    shutil.copytree(template, folder)
     return folder

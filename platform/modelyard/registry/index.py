@@ -89,18 +89,18 @@ class FileIndex:
         return record
 
     def claims(self, name: str) -> list[ClaimRecord]:
-        folder = self._model(name) / "claims"
+        folder = self.yard.model(name) / "claims"
         paths = [path for path in folder.glob("*.json") if path.stem.isdigit()]
         return [read_record(path, ClaimRecord) for path in sorted(paths, key=lambda path: int(path.stem))]
 
     def claim(self, claim: ClaimRecord) -> None:
-        publish(self._model(claim.name) / "claims" / f"{claim.version}.json", claim.to_json())
+        publish(self.yard.model(claim.name) / "claims" / f"{claim.version}.json", claim.to_json())
 
     def publish(self, record: VersionRecord) -> None:
         publish(self.yard.model_folder(record.name, record.version) / RECORD, record.to_json())
 
     def aliases(self, name: str) -> list[AliasRecord]:
-        folder = self._model(name) / "aliases"
+        folder = self.yard.model(name) / "aliases"
         paths = sorted(path for path in folder.glob("*") if NAME.fullmatch(path.name))
         return [read_record(path, AliasRecord) for path in paths]
 
@@ -114,13 +114,10 @@ class FileIndex:
         compare_and_swap(path, None if expected is None else expected.to_json(), new.to_json())
 
     def _numbers(self, name: str) -> list[int]:
-        folder = self._model(name)
+        folder = self.yard.model(name)
         entries = folder.iterdir() if folder.is_dir() else []
         numbers = [int(entry.name) for entry in entries if entry.name.isascii() and entry.name.isdigit()]
         return sorted(number for number in numbers if (self.yard.model_folder(name, number) / RECORD).is_file())
 
-    def _model(self, name: str) -> Path:
-        return self.yard.models / checked_name(name, "model")
-
     def _alias(self, name: str, alias: str) -> Path:
-        return self._model(name) / "aliases" / checked_name(alias, "alias")
+        return self.yard.model(name) / "aliases" / checked_name(alias, "alias")

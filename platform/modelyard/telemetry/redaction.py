@@ -126,7 +126,9 @@ def redact_value(value: Any, *, environment: Mapping[str, str] | None = None) ->
         }
     if isinstance(value, list | tuple):
         return [redact_value(item, environment=environment) for item in value]
-    return value
+    return (
+        value if value is None or isinstance(value, bool | int | float) else redact(str(value), environment=environment)
+    )
 
 
 def secret_values(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:

@@ -22,13 +22,18 @@ class RowWriter:
         line = (json.dumps(row, ensure_ascii=False, allow_nan=True) + "\n").encode(errors="replace")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+", buffering=0) as file:
+            with open(self.path, "ab+", buffering=0, opener=_opener) as file:
                 if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
                     line = b"\n" + line
                 while line:
                     line = line[file.write(line) :]
         except OSError as error:
             raise StorageError.of("append to", self.path, error) from error
+
+
+def _opener(path: str, flags: int) -> int:
+    """A symbolic link in the file's place is refused: it could lead out of the yard."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

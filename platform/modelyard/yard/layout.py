@@ -102,7 +102,10 @@ class Yard:
         """The folder of a run, whether it exists or not."""
         if not RUN_ID.fullmatch(run_id):
             raise InvalidInputError(f"{run_id!r} is not a run id", hint="`modelyard runs` lists them")
-        return RunFolder(run_id, self._inside(self.root / "runs" / run_id))
+        run = RunFolder(run_id, self._inside(self.root / "runs" / run_id))
+        for folder in (run.attempts, run.checkpoints, run.logs, run.export, run.evaluate, run.stages("train").parent):
+            self._inside(folder)
+        return run
 
     def dataset_folder(self, digest: str) -> Path:
         """The folder of a prepared dataset: `data/<first 16 hex>`."""
@@ -112,7 +115,11 @@ class Yard:
         """The folder of a model version."""
         if version < 1:
             raise InvalidInputError(f"version {version} of {name!r}: versions count from 1")
-        return self._inside(self.models / checked_name(name, "model") / str(version))
+        return self._inside(self.model(name) / str(version))
+
+    def model(self, name: str) -> Path:
+        """The folder of a model's versions, claims and aliases."""
+        return self._inside(self.models / checked_name(name, "model"))
 
     @property
     def models(self) -> Path:
@@ -209,7 +216,7 @@ def _check_schema(marker: Path, text: bytes) -> None:
 
 def _refuse_foreign(root: Path) -> None:
     names = {entry.name for entry in root.iterdir()}
-    if not names <= {"data", "models", "runs"} and not all(name.startswith(".") for name in names):
+    if not names <= {"data", "models", "runs", "lost+found"} and not all(name.startswith(".") for name in names):
         raise InvalidInputError(
             f"{root} is a folder of something else ({', '.join(sorted(names)[:3])} …), not a yard",
             hint="name an empty or new folder with --yard",

@@ -13,10 +13,10 @@ from modelyard.yard.publishing import durable_folder, storage_errors
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one JSON object as one line; a torn last line before it is closed off first."""
-    line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    line = (json.dumps(row, ensure_ascii=False) + "\n").encode(errors="replace")
     with storage_errors("append to", path):
         durable_folder(path.parent)
-        with path.open("ab+", buffering=0) as file:
+        with open(path, "ab+", buffering=0, opener=_opener) as file:
             if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
                 line = b"\n" + line
             while line:
@@ -32,6 +32,11 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             row = _row(line)
             if row is not None:
                 yield row
+
+
+def _opener(path: str, flags: int) -> int:
+    """A symbolic link in the file's place is refused: it could lead out of the yard."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -172,6 +173,7 @@ def test_structures_are_walked() -> None:
         "env": [{"name": "HF_TOKEN", "value": "plainwords"}, {"name": "LEVEL", "value": "debug"}],
         "nested": {"list": ["Bearer abcd1234", 3, None, True]},
         "tokens": 2048,
+        "path": Path("/home/hunter2="),
         "passwords": {"hunter2=": 1},
     }
     clean = redact_value(value, environment={"X_SECRET": "hunter2="})
@@ -181,6 +183,7 @@ def test_structures_are_walked() -> None:
         "env": [{"name": "HF_TOKEN", "value": MASK}, {"name": "LEVEL", "value": "debug"}],
         "nested": {"list": [f"Bearer {MASK}", 3, None, True]},
         "tokens": 2048,
+        "path": f"/home/{MASK}",
         "passwords": {MASK: 1},
     }
 

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelyard.errors import FencedError, IntegrityError, NewerLayoutError, RunHeldError
 from modelyard.records import AttemptRecord, StageRecord
@@ -86,6 +88,26 @@ CLAIMS = (
 def test_a_commit_counts_when_no_later_claim_stands_or_the_next_lists_it(attempt: int, commit: str, does: bool) -> None:
     for order in itertools.permutations(CLAIMS):
         assert counts(order, attempt, commit) is does
+
+
+@given(st.lists(st.tuples(st.sampled_from(["driver", "group", "commit"]), st.integers(0, 30)), max_size=40))
+def test_what_counts_of_earlier_attempts_is_settled_by_the_next_claim(actions: list[tuple[str, int]]) -> None:
+    """Whoever commits late, in whatever order: of attempts before the newest claim exactly what it lists counts."""
+    standing: list[AttemptRecord] = [_claim(1, "driver", 1)]
+    published: list[tuple[int, str]] = []
+
+    def counted() -> list[str]:
+        return [commit for attempt, commit in published if counts(standing, attempt, commit)]
+
+    for number, (action, pick) in enumerate(actions):
+        newest = standing[-1]
+        if action == "commit":
+            attempt = 1 + pick % newest.attempt  # any attempt, fenced or not
+            published.append((attempt, f"step-{number}.a{attempt}"))
+        else:
+            standing.append(_claim(newest.attempt + 1, action, newest.driver, *counted()))
+        earlier = [c for a, c in published if a < standing[-1].attempt and counts(standing, a, c)]
+        assert sorted(earlier) == sorted(standing[-1].commits)
 
 
 def test_numbers_go_up_over_drivers_and_groups(run: RunFolder) -> None:

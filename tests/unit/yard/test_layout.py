@@ -94,6 +94,19 @@ def test_a_symbolic_link_out_of_the_yard_is_refused(yard: Yard, tmp_path: Path) 
         yard.model_folder("quickstart", 1)
 
 
+def test_a_symbolic_link_inside_a_run_or_a_model_is_refused(yard: Yard, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (yard.root / "runs" / "job-0123abcd" / "train").mkdir(parents=True)
+    (yard.root / "runs" / "job-0123abcd" / "train" / "checkpoints").symlink_to(outside)
+    with pytest.raises(StorageError, match="leads out of the yard"):
+        yard.run("job-0123abcd")
+    (yard.root / "models" / "quickstart").mkdir(parents=True)
+    (yard.root / "models" / "quickstart" / "3").symlink_to(outside)
+    with pytest.raises(StorageError, match="leads out of the yard"):
+        yard.model_folder("quickstart", 3)
+
+
 def test_a_link_to_a_whole_yard_is_followed(yard: Yard, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(yard.root)
     assert open_yard(tmp_path / "link") == yard

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.errors import StorageError
 from modelyard.yard import append_line, read_lines
 
 
@@ -26,6 +27,14 @@ def test_a_line_torn_anywhere_is_left_out_and_harms_no_later_one(tmp_path: Path,
     assert list(read_lines(path)) == [{"row": 1}]
     append_line(path, {"row": 3})
     assert list(read_lines(path)) == [{"row": 1}, {"row": 3}]
+
+
+def test_a_symbolic_link_is_not_appended_to(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("")
+    (tmp_path / "rows.jsonl").symlink_to(tmp_path / "outside")
+    with pytest.raises(StorageError, match="a symbolic link stands there"):
+        append_line(tmp_path / "rows.jsonl", {"row": 1})
+    assert (tmp_path / "outside").read_text() == ""
 
 
 def test_lines_that_are_no_objects_are_left_out(tmp_path: Path) -> None:
