@@ -28,12 +28,14 @@ WORDS = {int: "int", float: "float", bool: "bool", str: "str", type(None): "null
 def table() -> dict[str, Any]:
     """For each model_type with a causal language model: its keys by what they take, aliases, default sizes."""
     import transformers
+    from transformers.activations import ACT2FN
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     names = sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     return {
         "transformers": transformers.__version__,
+        "activations": sorted(name for name in ACT2FN if name is not None),
         "families": {name: _family(CONFIG_MAPPING[name]) for name in names},
         "others": sorted(set(CONFIG_MAPPING_NAMES) - set(names)),
     }

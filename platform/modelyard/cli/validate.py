@@ -93,6 +93,8 @@ def _millions(number: int) -> str:
 
 def count_parameters(model: ModelSpec) -> int | None:
     """Parameters of a model with random weights; None when a folder decides, or without the platform extra."""
+    from modelyard.errors import InvalidInputError, ModelyardError
+
     trained = model.tokenizer.train if model.tokenizer is not None else None
     if model.architecture is None or trained is None:
         return None
@@ -100,4 +102,12 @@ def count_parameters(model: ModelSpec) -> int | None:
         from modelyard.model import count_parameters as count
     except ImportError:
         return None
-    return count(model, trained.vocab_size)
+    try:
+        return count(model, trained.vocab_size)
+    except ModelyardError:
+        raise
+    except Exception as error:  # transformers refuses a configuration with errors of many classes
+        raise InvalidInputError(
+            f"spec.model: transformers cannot build this {model.architecture}: {type(error).__name__}: {error}",
+            hint="compare spec.model.config with the architecture's own configurations",
+        ) from error

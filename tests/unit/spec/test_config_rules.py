@@ -50,3 +50,16 @@ def test_the_place_is_the_key_that_is_written() -> None:
 def test_a_flag_is_no_number() -> None:
     (said,) = _said("llama", hidden_size=True)
     assert said == "hidden_size: is true, must be a whole number"
+
+
+def test_an_activation_that_does_not_exist() -> None:
+    (said,) = check_config("llama", {"hidden_act": "sillu"}, ())
+    assert said.message == 'is "sillu", which is no activation of transformers'
+    assert said.fix == "did you mean silu?"
+
+
+def test_known_keys_are_those_that_may_be_written() -> None:
+    (said,) = check_config("rwkv", {"qqqq": 1}, ())
+    assert "hidden_size" in said.fix
+    assert "token_id" not in said.fix
+    assert "vocab_size" not in said.fix

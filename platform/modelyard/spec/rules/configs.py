@@ -34,6 +34,7 @@ _POSITIVE = (
     "num_key_value_heads",
     "head_dim",
 )
+ACTIVATIONS = ("hidden_act", "activation_function", "hidden_activation", "activation")
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "int": (int,), "float": (float, int), "bool": (bool,), "str": (str,), "list": (list, tuple), "map": (dict,),
     "null": (type(None),),
@@ -112,18 +113,27 @@ def _check_key(key: str, value: Any, known: Family, place: Location, plain: dict
     name = known.aliases.get(key, key)
     if name not in known.takes:
         near = nearest(key, [*known.takes, *known.aliases])
-        fix = f"did you mean {near}?" if near else f"known: {listing(sorted(set(known.takes) - set(DERIVED)))}"
+        fix = f"did you mean {near}?" if near else f"known: {listing(_choices(known))}"
         yield Objection(here, "is not a key of this architecture's transformers config", fix, True)
         return
     if name in plain:
         yield Objection(here, f"means the same as {name}, which is set too", "keep one of them", True)
         return
     words = known.takes[name]
-    if _fits(value, words):
+    if name in ACTIVATIONS and isinstance(value, str) and value not in _table()["activations"]:
+        near = nearest(value, _table()["activations"])
+        fix = f"did you mean {near}?" if near else f"known: {listing(_table()['activations'])}"
+        yield Objection(here, f"is {shown(value)}, which is no activation of transformers", fix)
+    elif _fits(value, words):
         plain[name] = value
     else:
         expected = " or ".join(_WORDS[word] for word in words)
         yield Objection(here, f"is {shown(value)}, must be {expected}", "as transformers' configuration class has it")
+
+
+def _choices(known: Family) -> list[str]:
+    """The keys that may be written."""
+    return sorted(key for key in known.takes if key not in DERIVED and not _is_special_token(key))
 
 
 def _is_special_token(key: str) -> bool:

@@ -218,7 +218,7 @@ def has_validation(spec: TrainingJobSpec) -> bool:
 RULES: tuple[Rule, ...] = (
     check_objective, check_members, check_origin, check_adapter, check_model_config, check_tokenizer,
     check_training_sources, check_validation_sources, check_apart, check_preparation, check_length, check_batch,
-    check_shares, check_schedule, check_precision, check_offload, check_sequence_parallel, check_passthrough, check_measuring,
-    check_evaluation_suites, check_evaluation_gates, check_best, check_registered_weights, check_aliases,
-    check_processes, check_suspend, check_places,
+    check_shares, check_schedule, check_precision, check_offload, check_sequence_parallel, check_passthrough,
+    check_measuring, check_evaluation_suites, check_evaluation_gates, check_best, check_registered_weights,
+    check_aliases, check_processes, check_suspend, check_places,
 )  # fmt: skip
