@@ -20,7 +20,7 @@ from modelyard.data import BadRecord, open_split, read_documents
 from modelyard.errors import InvalidInputError
 from modelyard.evaluate.metrics import DocumentScores, perplexity_metrics
 from modelyard.evaluate.references import LARGEST_XZ_BYTES, unigram_nats, xz_bits_per_byte
-from modelyard.evaluate.verdicts import MAX_UNSCORED_FRACTION, combine, decide
+from modelyard.evaluate.verdicts import MAX_UNSCORED_FRACTION, combine, decide, reasons_in_words
 from modelyard.infer import Model, ScoreItem
 from modelyard.records import EvaluationRecord, SuiteResult, Verdict
 from modelyard.text import open_tokenizer
@@ -146,13 +146,19 @@ def _run_suite(
     scores = tally.scores()
     unscored = tally.unscored.total()
     if not len(scores):
-        message = f"suite {suite.name} scored no documents: " + (
-            f"{unscored} could not be scored" if unscored else "its sources hold none"
+        words = (
+            f"{unscored} could not be scored ({reasons_in_words(tally.unscored)})"
+            if unscored
+            else "its sources hold none"
         )
         return SuiteResult(
-            name=suite.name, task=suite.task, items=0, unscored=unscored, unscored_reasons=dict(tally.unscored),
-            message=message,
-        )  # fmt: skip
+            name=suite.name,
+            task=suite.task,
+            items=0,
+            unscored=unscored,
+            unscored_reasons=dict(tally.unscored),
+            message=f"suite {suite.name} scored no documents: {words}",
+        )
     rng = np.random.default_rng([seed, *suite.name.encode()])
     return SuiteResult(
         name=suite.name,

@@ -9,9 +9,10 @@ Over several gates the worst counts: Error, then Failed, then Inconclusive, then
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from modelyard.data.documents import HARMLESS
 from modelyard.records import GateResult, MetricValue, SuiteResult, Verdict
 
 if TYPE_CHECKING:
@@ -88,13 +89,18 @@ def _fault(
         return (
             f"there is no metric {name}; the metrics are: {', '.join(f'{m.suite}/{m.metric}' for m in suite.metrics)}"
         )
-    counted = suite.unscored
+    # what holds no text (HARMLESS) is counted, but is no reason to doubt the rest
+    counted = suite.unscored - sum(suite.unscored_reasons.get(reason, 0) for reason in HARMLESS)
     if counted > max_unscored_fraction * (suite.items + counted):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(suite.unscored_reasons.items()))
         return (
-            f"{counted} of {suite.items + counted} documents of suite {suite.name} could not be scored ({reasons}); "
-            f"at most {max_unscored_fraction:.2%} may be"
+            f"{counted} of {suite.items + counted} documents of suite {suite.name} could not be scored "
+            f"({reasons_in_words(suite.unscored_reasons)}); at most {max_unscored_fraction:.2%} may be"
         )
     if not all(math.isfinite(value) for value in (metric.value, metric.low or 0.0, metric.high or 0.0)):
         return f"{name} is not a finite number"
     return ""
+
+
+def reasons_in_words(reasons: Mapping[str, int]) -> str:
+    """`2 broken_json, 1 too_long`."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
