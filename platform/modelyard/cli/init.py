@@ -23,7 +23,7 @@ def init(
     from modelyard.spec.starter import look_at, starter_manifest
 
     found = look_at(data)
-    text = starter_manifest(found, name=name)
+    text = starter_manifest(found, name=name, file=str(output or "FILE"))
     if output is None:
         typer.echo(text, nl=False)
         return

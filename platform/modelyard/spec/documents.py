@@ -7,6 +7,7 @@ Everything is bounded: size, depth and what aliases expand to. Nothing here know
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,10 +84,10 @@ def path_text(location: Location) -> str:
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part.replace("_", "").replace("-", "").isalnum():
+        elif len(part) <= 64 and part.replace("_", "").replace("-", "").isalnum():
             text += f".{part}" if text else part
         else:
-            text += f'["{part}"]'
+            text += f"[{json.dumps(part[:64], ensure_ascii=False)}]"
     return text or "(document)"
 
 
@@ -159,7 +160,7 @@ class _Reader:
             return _joined(event.value)
         value = read_plain(event.value)
         if isinstance(value, Ambiguous):
-            return self._refuse(event, location, f"{event.value} {value.why}", value.fix)
+            return self._refuse(event, location, f"{event.value[:64]} {value.why}", value.fix)
         return value
 
     def _sequence(self, location: Location) -> list[Any]:

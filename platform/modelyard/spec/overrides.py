@@ -11,6 +11,7 @@ from modelyard.errors import Fault
 from modelyard.spec.documents import Document, Location, Mark, path_text, read_documents
 from modelyard.spec.fields import FREE_FORM, field_at
 from modelyard.spec.parts import SpecPart
+from modelyard.spec.secrets import looks_secret
 
 _STEP = re.compile(r'(?:^|\.)([A-Za-z_][\w/-]*)|\.?\[(\d{1,6})\]|\.(\d{1,6})(?=[.\[]|$)|\["([^"\]]+)"\]')
 
@@ -25,7 +26,15 @@ class Override:
 
     @property
     def origin(self) -> str:
-        return f"--set {self.text if len(self.text) <= 60 else self.text[:59] + '…'}"
+        return _origin(self.text)
+
+
+def _origin(text: str) -> str:
+    """How faults name an override: as it was written, short, without a secret."""
+    path, _, value = text.partition("=")
+    if looks_secret(value):
+        return f"--set {path}=(not shown)"
+    return f"--set {text if len(text) <= 60 else text[:59] + '…'}"
 
 
 def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Fault]]:
@@ -43,7 +52,7 @@ def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Fault]]:
 
 def _read(text: str) -> Override | Fault:
     path, equals, value = text.partition("=")
-    origin = f"--set {text[:60]}"
+    origin = _origin(text)
     if not equals:
         return Fault(origin, path, 0, 0, "has no value", "write --set path=value, as spec.optimization.steps=10")
     location = read_path(path.strip())

@@ -71,12 +71,13 @@ def _as_written(folder: Path) -> str:
     return (folder.resolve() if ".." in folder.parts else folder).as_posix()
 
 
-def starter_manifest(found: Found, *, name: str | None = None) -> str:
-    """The manifest's text; it validates. Raises ManifestError when `name` is none."""
+def starter_manifest(found: Found, *, name: str | None = None, file: str = "FILE") -> str:
+    """The manifest's text, to be written to `file`; it validates. Raises ManifestError when `name` is no name."""
     called = name or _as_name(Path(found.folder).resolve().name)
     sizes = _sizes(found.size_bytes)
     text = _TEMPLATE.format(
         name=called,
+        file=file,
         summary=found.summary,
         path=json.dumps(f"{found.folder}/{'**/' if found.nested else ''}*{found.ending}"),
         format=found.format,
@@ -160,7 +161,7 @@ def _as_name(word: str) -> str:
 _TEMPLATE = """\
 # Trains a small language model on {summary}:
 #
-#   modelyard run -f FILE
+#   modelyard run -f {file}
 #
 # Every field: modelyard explain trainingjob.spec
 apiVersion: modelyard.dev/v1alpha1

@@ -123,3 +123,10 @@ def test_an_override_mends_a_fault_of_the_file() -> None:
 )
 def test_paths(text: str, location: object) -> None:
     assert read_path(text) == location
+
+
+def test_a_secret_is_not_repeated() -> None:
+    secret = "hf_" + "a1B2" * 6
+    faults = faults_of(TRAINING, f"spec.optimization.seed={secret}")
+    assert any("looks like a secret" in fault.message for fault in faults)
+    assert secret not in "".join(map(str, faults))
