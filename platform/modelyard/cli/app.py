@@ -22,6 +22,7 @@ from modelyard.cli import (
     run,
     runs,
     schema,
+    serve,
     status,
     trace,
     validate,
@@ -46,6 +47,7 @@ app.command("logs")(logs.logs)
 app.command("runs")(runs.runs)
 app.command("report")(report.report)
 app.command("models")(models.models)
+app.command("serve")(serve.serve)
 app.command("generate")(generate.generate)
 app.command("trace")(trace.trace)
 app.command("alias")(alias.alias)

@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -24,7 +25,7 @@ from modelyard.serve.replica import Replica, ReplicaPlan
 from modelyard.serve.service import Served
 from modelyard.serve.sockets import SocketDoor, listen, receive_listener, url_of
 from modelyard.spec import ModelDeployment
-from modelyard.spec.rules.placement import quantity
+from modelyard.spec.quantities import quantity
 
 APPLICATION = "modelyard"
 DRAIN_SECONDS = 30.0
@@ -37,6 +38,7 @@ _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
 
 @dataclass
@@ -108,7 +110,7 @@ def start(
         _start_ray(scratch, deployment)
         seconds["ray"] = time.monotonic() - began
         progress(f"loading {served.version}")
-        _warm_up(deployment, folder)
+        _start_serve(deployment, folder)
         _deploy(deployment, plan, scratch)
         seconds["ready"] = time.monotonic() - began
     except BaseException as error:
@@ -162,7 +164,8 @@ def _plan(deployment: ModelDeployment, folder: Path, served: Served, drain_secon
 def _start_ray(scratch: Path, deployment: ModelDeployment) -> None:
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    if "RAY_AUTH_MODE" not in os.environ:  # a token of this cluster's own: Ray's default needs a writable HOME
+    # A token of this cluster's own: Ray's default needs a writable HOME. Ray reads the mode when it is imported.
+    if "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
@@ -183,16 +186,21 @@ def _start_ray(scratch: Path, deployment: ModelDeployment) -> None:
     importing.join()
 
 
-def _warm_up(deployment: ModelDeployment, folder: Path) -> None:
-    """Let idle worker processes import what replicas need while Serve's controller starts; replicas take them over."""
+def _start_serve(deployment: ModelDeployment, folder: Path) -> None:
+    """Worker processes import what replicas need while Serve's controller starts; replicas then take them over."""
     import ray
+    from ray import serve
+    from ray.serve.schema import LoggingConfig
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     warm = ray.remote(num_cpus=float(quantity(deployment.spec.resources.cpu)), max_retries=0)(_preload)
-    for _ in range(deployment.spec.replicas or 1):
-        warm.remote(str(folder))
+    warming = [warm.remote(str(folder)) for _ in range(deployment.spec.replicas or 1)]
+    serve.start(proxy_location="Disabled", logging_config=LoggingConfig(**_QUIET))
+    ray.wait(warming, num_returns=len(warming), timeout=60)
 
 
 def _preload(folder: str) -> None:
+
     from modelyard.model import preload
 
     preload(json.loads((Path(folder) / "config.json").read_text())["model_type"])
@@ -200,11 +208,7 @@ def _preload(folder: str) -> None:
 
 def _deploy(deployment: ModelDeployment, plan: ReplicaPlan, scratch: Path) -> None:
     from ray import serve
-    from ray.serve.schema import LoggingConfig
 
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
-    serve.start(proxy_location="Disabled", logging_config=quiet)
     spec = deployment.spec
     placed = serve.deployment(
         _Placed,
@@ -215,7 +219,7 @@ def _deploy(deployment: ModelDeployment, plan: ReplicaPlan, scratch: Path) -> No
         graceful_shutdown_timeout_s=plan.drain_seconds + 5,
         health_check_period_s=2,
         max_constructor_retry_count=1,
-        logging_config=quiet,
+        logging_config=_QUIET,
     )
     try:
         serve.run(placed.bind(plan, str(scratch)), name=APPLICATION, route_prefix=None)
