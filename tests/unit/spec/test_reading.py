@@ -104,7 +104,10 @@ def test_structure_and_rules_are_told_together() -> None:
 def test_json_is_read_with_its_escapes() -> None:
     document = to_dict(the(TRAINING), defaults=True)
     document["metadata"]["annotations"] = {"note": "smile \U0001f600 é"}
-    for text in (json.dumps(document), json.dumps(document, indent=4), json.dumps(document, ensure_ascii=False)):
+    texts = [
+        json.dumps(document, indent=indent, ensure_ascii=plain) for indent in (None, 4, "\t") for plain in (True, False)
+    ]
+    for text in [*texts, texts[0].replace("/", "\\/"), json.dumps(document, separators=(",", ":"))]:
         job = the(text)
         assert job.metadata.annotations["note"] == "smile \U0001f600 é"
 
