@@ -42,6 +42,7 @@ def run(
     """
     from modelyard import workflow
     from modelyard.errors import UsageError
+    from modelyard.spec import check
     from modelyard.spec import load as load_manifests
     from modelyard.workflow.lines import PlainLines
     from modelyard.yard import open_yard
@@ -52,6 +53,7 @@ def run(
             raise UsageError(f"{job} holds {len(manifests)} documents; name a file with one, or pass the object")
         manifest = manifests[0]
     else:
+        check(job)
         manifest = job
     root = Path(root).resolve()
     return workflow.run(

@@ -64,11 +64,14 @@ def _run_one(
     from modelyard.cli.display import display
     from modelyard.cli.places import storage_root
     from modelyard.errors import ModelyardError
+    from modelyard.spec import local_notes
 
     for_programs = output is not Format.table
     sinks = [workflow.to_file(Path(status_out))] if status_out else []
     folder = yard.run(workflow.run_id(manifest))
     typer.echo(f"{manifest.kind} {manifest.metadata.name}, run {folder.run_id}", err=for_programs)
+    for note in local_notes(manifest):
+        typer.echo(f"note      {note}", err=for_programs)
     try:
         with display(live=is_terminal() and not for_programs, err=for_programs) as listener:
             document = workflow.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -11,7 +12,6 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-import modelyard
 from modelyard.records import StatusDocument
 from modelyard.report.evaluation import EvaluationView, evaluation_view, headline, interval
 from modelyard.report.gather import Evidence, Row
@@ -66,7 +66,7 @@ def page(evidence: Evidence, *, now: str) -> str:
         script_hash=_hash(script),
         style_hash=_hash(style),
         made=moment(now),
-        version=modelyard.__version__,
+        version=importlib.metadata.version("modelyard"),
     )
 
 

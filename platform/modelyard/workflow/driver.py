@@ -31,6 +31,7 @@ from modelyard.workflow.board import Board, opening, rfc3339, utc_now
 from modelyard.workflow.failures import as_modelyard_error, digest_of
 from modelyard.workflow.news import Listener, Note, RunEnded
 from modelyard.workflow.ray_session import RaySession
+from modelyard.workflow.recorder import recorded
 from modelyard.workflow.sinks import Sink, to_file
 from modelyard.workflow.stages import run_stage
 from modelyard.workflow.stop import StopRequest, stop_on_signals
@@ -108,9 +109,14 @@ def _hold(wish: _Wish) -> StatusDocument:
         if wish.options.fresh:
             forget(folder)
         with _logged(folder):
-            yards.replace(folder.manifest, to_yaml(wish.manifest, defaults=False).encode())
-            yards.replace(folder.resolved, to_yaml(wish.manifest, defaults=True).encode())
+            yards.replace(folder.manifest, _written(wish.manifest, defaults=False))
+            yards.replace(folder.resolved, _written(wish.manifest, defaults=True))
             return _drive(_open_attempt(wish, lease))
+
+
+def _written(manifest: Manifest, *, defaults: bool) -> bytes:
+    """The manifest as the run keeps it: a secret that someone wrote into it does not come along."""
+    return telemetry.redact(to_yaml(manifest, defaults=defaults)).encode()
 
 
 @contextmanager
@@ -134,6 +140,7 @@ def _open_attempt(wish: _Wish, lease: yards.Lease) -> Attempt[Any]:
         before=_status_before(wish.folder),
         now=rfc3339(utc_now()),
     )
+    events = telemetry.Events(wish.folder.events, attempt=lease.attempt)
     sinks = [_fenced(lease, to_file(wish.folder.status)), *wish.sinks]
     return Attempt(
         job=wish.manifest,
@@ -141,7 +148,7 @@ def _open_attempt(wish: _Wish, lease: yards.Lease) -> Attempt[Any]:
         yard=wish.yard,
         folder=wish.folder,
         lease=lease,
-        board=Board(document, sinks=sinks, listener=wish.listener),
+        board=Board(document, sinks=sinks, listener=recorded(events, wish.listener)),
         ray=_ray_for(wish.manifest, wish.folder),
         stop=wish.stop,
         options=wish.options,

@@ -6,7 +6,9 @@ from typing import Any
 
 from modelyard import data
 from modelyard import yard as yards
-from modelyard.errors import ModelyardError
+from modelyard.data.inputs import sources_of
+from modelyard.data.sources import find_files
+from modelyard.errors import BadDataError, ModelyardError
 from modelyard.records import DatasetRecord, Progress, StageOutput, StageRecord
 from modelyard.spec import TrainingJob, training_digest
 from modelyard.workflow import references
@@ -18,6 +20,17 @@ from modelyard.workflow.stages import Made, output
 def inputs(attempt: Attempt[TrainingJob]) -> dict[str, Any]:
     """What was wished, not what lies on disk: a run keeps the dataset it recorded (see `stands`)."""
     return {"training": training_digest(attempt.job)}
+
+
+def find(attempt: Attempt[TrainingJob]) -> None:
+    """Raise BadDataError for a source without a file or with empty ones only, NotFoundError for a missing tokenizer."""
+    for split, source in sources_of(attempt.job):
+        files = find_files(source, root=attempt.root)
+        if not any(file.size_bytes for file in files):
+            raise BadDataError(
+                f"spec.data.{split}: source {source.name}: {files[0].name} is empty", hint="name a file with text"
+            )
+    references.tokenizer_folder(attempt.job.spec.model, root=attempt.root, yard=attempt.yard)
 
 
 def work(attempt: Attempt[TrainingJob]) -> Made:

@@ -17,7 +17,10 @@ TrainingAttempt = Attempt[TrainingJob]
 
 
 def begin(attempt: TrainingAttempt) -> None:
-    """Start Ray while the text is prepared, when there is something to train."""
+    """Look whether what the manifest names is there; then start Ray while the text is prepared, unless it stands."""
+    training.base_model(attempt)
+    if yards.read_stage(attempt.folder, "prepare") is None:
+        preparing.find(attempt)
     attempt.board.enter("Pending", Reason.PREPARING)
     if yards.read_stage(attempt.folder, "train") is None:
         attempt.ray.begin()
