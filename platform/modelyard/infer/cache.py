@@ -44,6 +44,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         self._spans: tuple[Span, ...] = ()
         self._decoding = False
         self._starts: torch.Tensor | None = None
+        self._query_offset: torch.Tensor | int | None = 0
         self._rows: torch.Tensor | None = None
         self._kv_length = 0
 
@@ -83,6 +84,9 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         self._reserve(max(self.num_rows, 1), self._kv_length)
         rereads = decoding or spans[0].start > 0
         self._starts = torch.tensor([span.start for span in spans], device=device) if rereads else None
+        # rows that all stand at one position need no mask of their own (nor, when decoding, any)
+        aligned = len({span.start for span in spans}) == 1
+        self._query_offset = spans[0].start if aligned else self._starts
         self._rows = torch.tensor([span.row for span in spans], device=device) if rereads else None
 
     def _reserve(self, rows: int, tokens: int) -> None:
@@ -128,8 +132,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         return (self._kv_length if self._rows is not None else query_length), 0
 
     def get_query_offset(self, layer_idx: int = 0) -> Any:
-        """Position of each row's first query: a tensor [B], or 0 when all start there. `slot_mask` reads it."""
-        return self._starts if self._starts is not None else 0
+        """Position of each row's first query: a tensor [B], or a number when it is the same. `slot_mask` reads it."""
+        return self._query_offset
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Models ask it only when no position_ids are given; the executor always gives them."""
