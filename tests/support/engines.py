@@ -121,10 +121,15 @@ def build_engine(
     partitioned: bool = False,
     extra: dict[str, Any] | None = None,
 ) -> Any:
-    """An engine with two parameter groups (decay, no decay) and a schedule; `partitioned`: made under zero.Init."""
+    """An engine with two parameter groups (decay, no decay) and a schedule; `partitioned`: made under zero.Init.
+
+    Stage 3 replaces torch's linear for the rest of the process by one that rounds otherwise; it is put back here, so
+    that what ran before in this process changes no bit.
+    """
     import deepspeed
     import torch
     from deepspeed import comm as dist
+    from deepspeed.runtime.zero.partition_parameters import InsertPostInitMethodToModuleSubClasses as Patched
 
     config = {
         "train_batch_size": ROWS,
@@ -135,6 +140,7 @@ def build_engine(
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": precision == "bf16"},
     }
+    torch.nn.functional.linear = getattr(Patched, "linear_bk", torch.nn.functional.linear)
     with deepspeed.zero.Init(config_dict_or_path=config, enabled=partitioned):
         model = build_model()
     groups: list[dict[str, Any]] = [{"params": [], "weight_decay": 0.1}, {"params": [], "weight_decay": 0.0}]
@@ -174,12 +180,8 @@ def train(engine: Any, start: int, stop: int) -> list[float]:
     return losses
 
 
-def live_digest(state: Any) -> str:
-    """A digest of all this rank's live values, in order."""
+def live_digests(state: Any) -> dict[str, str]:
+    """A digest of each range that this rank trains with."""
     from modelyard.checkpoint.fragments import host_bytes
 
-    digest = hashlib.sha256()
-    for fragment in state.live():
-        digest.update(fragment.range.key.encode())
-        digest.update(host_bytes(fragment.tensor))
-    return digest.hexdigest()
+    return {f.range.key: hashlib.sha256(host_bytes(f.tensor)).hexdigest()[:16] for f in state.live()}

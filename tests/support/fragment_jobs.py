@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from support.engines import build_engine, live_digest, train
+from support.engines import build_engine, live_digests, train
 from support.states import claimed_run, facts
 
 SAVED_STEP, LAST_STEP = 5, 10
@@ -29,11 +29,11 @@ def save_all(root: Path, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         state = engine_state(engine)
         before = train(engine, 0, cell.get("steps", SAVED_STEP))
         commit = checkpoint.save(state, _run(root, cell["name"]), facts(SAVED_STEP, 1), ranks=ranks)
-        live = live_digest(state)
+        live = live_digests(state)
         answers.append(
             {
                 "name": cell["name"], "before": before, "after": train(engine, SAVED_STEP, LAST_STEP), "live": live,
-                "files": [file.sha256 for file in commit.record.files], "end": live_digest(state),
+                "files": [file.sha256 for file in commit.record.files], "end": live_digests(state),
                 "rate": engine.get_lr(),
             }
         )  # fmt: skip
@@ -54,7 +54,7 @@ def restore_all(root: Path, pairs: list[tuple[str, dict[str, Any]]]) -> list[dic
         found = checkpoint.latest(run, ranks=ranks)
         assert found.commit is not None
         checkpoint.restore(state, found.commit, ranks=ranks)
-        live = live_digest(state)
+        live = live_digests(state)
         copy = root / f"{name}-again-{ranks.world}-{number}"
         if ranks.rank == 0:
             claimed_run(copy)
@@ -63,7 +63,7 @@ def restore_all(root: Path, pairs: list[tuple[str, dict[str, Any]]]) -> list[dic
         answers.append(
             {
                 "name": name, "options": options, "live": live, "after": train(engine, SAVED_STEP, LAST_STEP),
-                "files": [file.sha256 for file in again.record.files], "run": copy.name, "end": live_digest(state),
+                "files": [file.sha256 for file in again.record.files], "run": copy.name, "end": live_digests(state),
                 "steps": engine.global_steps, "rate": engine.get_lr(),
             }
         )  # fmt: skip
