@@ -59,7 +59,7 @@ class Engine:
         self._limits = Limits(model.max_sequences, budget)
         self._running: dict[int, _Sequence] = {}
         self._waiting: deque[_Sequence] = deque()
-        self._ids: set[str] = set()
+        self._open_choices: dict[str, int] = {}  # by request id
         self._keys = itertools.count()
 
     @property
@@ -87,9 +87,9 @@ class Engine:
         from modelyard.infer.sampling import open_generator
 
         self._model.check(request.prompt, request.params)
-        if request.id in self._ids:
+        if request.id in self._open_choices:
             raise InvalidInputError(f"a request with id {request.id} is already on its way")
-        self._ids.add(request.id)
+        self._open_choices[request.id] = request.params.n
         seed = request.params.seed
         self._waiting.extend(
             _Sequence(
@@ -105,13 +105,12 @@ class Engine:
 
     def cancel(self, request_id: str) -> None:
         """Drop a request and free its rows at once; it has no further events. Unknown ids are no fault."""
-        if request_id not in self._ids:
+        if self._open_choices.pop(request_id, None) is None:
             return
         for sequence in [s for s in self._running.values() if s.request.id == request_id]:
             self._executor.release(sequence.key)
             del self._running[sequence.key]
         self._waiting = deque(s for s in self._waiting if s.request.id != request_id)
-        self._ids.discard(request_id)
 
     def step(self) -> list[TokenEvent]:
         """Plan, run the tensors, sample, record. An idle engine returns no events."""
@@ -230,8 +229,9 @@ class Engine:
     def _leave(self, sequence: _Sequence) -> None:
         self._executor.release(sequence.key)
         del self._running[sequence.key]
-        if not any(s.request.id == sequence.request.id for s in (*self._running.values(), *self._waiting)):
-            self._ids.discard(sequence.request.id)
+        self._open_choices[sequence.request.id] -= 1
+        if not self._open_choices[sequence.request.id]:
+            del self._open_choices[sequence.request.id]
 
     def _make_event(
         self, sequence: _Sequence, text: str, tokens: tuple[int, ...], logprobs: tuple[Any, ...],
