@@ -7,6 +7,7 @@ registration that has not finished: readers do not see it, and only the same reg
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ from modelyard.errors import IntegrityError
 from modelyard.records import AliasRecord, Record, VersionRecord
 from modelyard.yard import Yard, checked_name, compare_and_swap, publish, read_record
 from modelyard.yard.layout import NAME
+from modelyard.yard.publishing import storage_errors
 from modelyard.yard.reading import read_bytes
 
 RECORD = "version.json"
@@ -68,9 +70,8 @@ class FileIndex:
     yard: Yard
 
     def names(self) -> list[str]:
-        folder = self.yard.models
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [entry.name for entry in entries if NAME.fullmatch(entry.name) and self._numbers(entry.name)]
+        names = [name for name in _entries(self.yard.models) if NAME.fullmatch(name)]
+        return [name for name in names if self._numbers(name)]
 
     def versions(self, name: str) -> list[VersionRecord]:
         found = [self.version(name, number) for number in self._numbers(name)]
@@ -90,8 +91,8 @@ class FileIndex:
 
     def claims(self, name: str) -> list[ClaimRecord]:
         folder = self.yard.model(name) / "claims"
-        paths = [path for path in folder.glob("*.json") if path.stem.isdigit()]
-        return [read_record(path, ClaimRecord) for path in sorted(paths, key=lambda path: int(path.stem))]
+        numbers = [int(name[:-5]) for name in _entries(folder) if name.endswith(".json") and name[:-5].isdigit()]
+        return [read_record(folder / f"{number}.json", ClaimRecord) for number in sorted(numbers)]
 
     def claim(self, claim: ClaimRecord) -> None:
         publish(self.yard.model(claim.name) / "claims" / f"{claim.version}.json", claim.to_json())
@@ -101,8 +102,7 @@ class FileIndex:
 
     def aliases(self, name: str) -> list[AliasRecord]:
         folder = self.yard.model(name) / "aliases"
-        paths = sorted(path for path in folder.glob("*") if NAME.fullmatch(path.name))
-        return [read_record(path, AliasRecord) for path in paths]
+        return [read_record(folder / alias, AliasRecord) for alias in _entries(folder) if NAME.fullmatch(alias)]
 
     def alias(self, name: str, alias: str) -> AliasRecord | None:
         path = self._alias(name, alias)
@@ -114,10 +114,14 @@ class FileIndex:
         compare_and_swap(path, None if expected is None else expected.to_json(), new.to_json())
 
     def _numbers(self, name: str) -> list[int]:
-        folder = self.yard.model(name)
-        entries = folder.iterdir() if folder.is_dir() else []
-        numbers = [int(entry.name) for entry in entries if entry.name.isascii() and entry.name.isdigit()]
+        numbers = [int(entry) for entry in _entries(self.yard.model(name)) if entry.isascii() and entry.isdigit()]
         return sorted(number for number in numbers if (self.yard.model_folder(name, number) / RECORD).is_file())
 
     def _alias(self, name: str, alias: str) -> Path:
         return self.yard.model(name) / "aliases" / checked_name(alias, "alias")
+
+
+def _entries(folder: Path) -> list[str]:
+    """Names in a folder, sorted; none when there is no such folder."""
+    with storage_errors("read", folder):
+        return sorted(os.listdir(folder)) if folder.is_dir() else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -30,13 +31,20 @@ class RedactingFilter(logging.Filter):
         return True
 
 
+class _QuietFileHandler(logging.FileHandler):
+    """Loses what a full disk does not take: the default prints a traceback on the terminal for every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+
 def configure_logging(file: Path, *, level: int = logging.INFO) -> logging.Handler:
     """Send all logging of this process to `file` (appended), and nothing to the terminal.
 
     Returns the handler, so that a caller may take it off again.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, mode="a", encoding="utf-8", errors="replace")
+    handler = _QuietFileHandler(file, mode="a", encoding="utf-8", errors="replace")
     formatter = logging.Formatter(LINE, datefmt="%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
@@ -53,8 +61,8 @@ def configure_logging(file: Path, *, level: int = logging.INFO) -> logging.Handl
 class RedactingStream:
     """A text stream before another (a worker's log file): whole lines go through, with secrets taken out.
 
-    Text without a line end is held back until its line is whole or `flush` is called at `close`; a private key
-    block is held back until its end, so that it is seen whole.
+    Text without a line end is held back until its line is whole, at the latest until `close`; a private key block
+    until its end, so that it is seen whole. What a full disk does not take is lost: a log never fails the work.
     """
 
     def __init__(self, inner: TextIO, *, max_held_characters: int = 65536) -> None:
@@ -69,14 +77,14 @@ class RedactingStream:
         return len(text)
 
     def flush(self) -> None:
-        self._inner.flush()
+        with contextlib.suppress(OSError):
+            self._inner.flush()
 
     def close(self) -> None:
         """Write what is held back; the inner stream stays open."""
-        if self._held:
-            self._inner.write(redact(self._held))
-            self._held = ""
-        self._inner.flush()
+        self._pass_on(self._held)
+        self._held = ""
+        self.flush()
 
     def isatty(self) -> bool:
         return False
@@ -112,5 +120,9 @@ class RedactingStream:
         elif (begin := self._held.rfind("-----BEGIN ")) >= 0 and "-----END " not in self._held[begin:]:
             end = min(end, begin)
         if end:
-            self._inner.write(redact(self._held[:end]))
+            self._pass_on(self._held[:end])
             self._held = self._held[end:]
+
+    def _pass_on(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._inner.write(redact(text))

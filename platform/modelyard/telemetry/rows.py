@@ -40,13 +40,18 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a file in order; torn lines are left out, a missing file has none."""
     if not path.exists():
         return
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
+    try:
+        with path.open("rb") as file:
+            yield from filter(None, map(_row, file))
+    except OSError as error:
+        raise StorageError.of("read", path, error) from error
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None

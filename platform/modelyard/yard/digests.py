@@ -37,11 +37,12 @@ def digest_folder(
     """
     if not path.is_dir():
         raise NotFoundError(f"no folder {path}")
-    files = tuple(
-        FileDigest(path=name, size_bytes=(path / name).stat().st_size, sha256=digest_file(path / name))
-        for name in folder_files(path, follow_links=follow_links)
-        if name not in leave_out
-    )
+    with storage_errors("read", path):
+        files = tuple(
+            FileDigest(path=name, size_bytes=(path / name).stat().st_size, sha256=digest_file(path / name))
+            for name in folder_files(path, follow_links=follow_links)
+            if name not in leave_out
+        )
     return digest_files(files), files
 
 
@@ -79,7 +80,9 @@ def folder_files(path: Path, *, follow_links: bool = False) -> Iterator[str]:
     with storage_errors("read", path):
         entries = sorted(path.rglob("*"))
     for entry in entries:
+        if is_temporary(entry):
+            continue
         if entry.is_symlink() and not follow_links:
             raise IntegrityError(f"{entry} is a symbolic link", hint="put the file itself there")
-        if entry.is_file() and not is_temporary(entry):
+        if entry.is_file():
             yield entry.relative_to(path).as_posix()

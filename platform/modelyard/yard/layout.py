@@ -170,8 +170,7 @@ def open_yard(path: Path, *, create: bool = True) -> Yard:
     if text is None:
         if not create:
             raise NotFoundError(f"no yard at {root}", hint="`modelyard run` makes one; --yard names another")
-        if root.is_dir() and any(root.iterdir()) and not (root / "runs").exists():
-            _refuse_foreign(root)
+        _refuse_foreign(root)
         durable_folder(root)
         publish(marker, (json.dumps({"schema": SCHEMA}) + "\n").encode())
     else:
@@ -215,7 +214,8 @@ def _check_schema(marker: Path, text: bytes) -> None:
 
 
 def _refuse_foreign(root: Path) -> None:
-    names = {entry.name for entry in root.iterdir()}
+    with storage_errors("read", root):
+        names = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
     if not names <= {"data", "models", "runs", "lost+found"} and not all(name.startswith(".") for name in names):
         raise InvalidInputError(
             f"{root} is a folder of something else ({', '.join(sorted(names)[:3])} …), not a yard",

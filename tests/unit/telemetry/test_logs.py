@@ -67,6 +67,24 @@ logging.getLogger("x").error("to the file")
     assert "to the file" in (tmp_path / "driver.log").read_text()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_fails_neither_logging_nor_a_stream() -> None:
+    script = """
+import logging, os, pathlib
+from modelyard.telemetry import RedactingStream, configure_logging
+configure_logging(pathlib.Path("/dev/full"))
+logging.getLogger("x").error("lost")
+stream = RedactingStream(open("/dev/full", "w", buffering=1))
+print("lost", file=stream)
+stream.flush()
+stream.close()
+print("went on", flush=True)
+os._exit(0)  # before the stream below is flushed once more
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("went on\n", "")
+
+
 def test_a_stream_passes_whole_lines_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
     inner = io.StringIO()
