@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from modelyard.infer import open_model
+from modelyard.serve.admission import Load
 from modelyard.serve.gateway import build_app
 from modelyard.serve.meters import Meters
 from modelyard.serve.service import Served, Service
@@ -26,8 +28,28 @@ class Running:
     service: Service
     loop: asyncio.AbstractEventLoop
 
+    def load(self) -> Load:
+        """What the engine is doing now."""
+        stepper = self.service._stepper
+        assert stepper is not None
+
+        async def ask() -> Load:
+            return stepper.load()
+
+        return asyncio.run_coroutine_threadsafe(ask(), self.loop).result()
+
     def drain(self, seconds: float) -> None:
         asyncio.run_coroutine_threadsafe(self.service.drain(seconds), self.loop).result()
+
+
+def wait_until(holds: Callable[[], bool], *, seconds: float = 30) -> bool:
+    """Whether it came to hold in time; asked every few milliseconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 @contextmanager
