@@ -46,7 +46,7 @@ def main() -> int:
         print(f"4/4 its answer: {said(standing)}")
     else:
         standing = serve_and_ask(folder)
-    anew = "" if trained else ": everything stood already, nothing was trained"
+    anew = "" if trained else ": everything stood already, nothing was trained, no server was started"
     print(f"\ndone in {time.monotonic() - began:.0f} s{anew}\n")
     return tell(status, folder, evaluation, standing)
 

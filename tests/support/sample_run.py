@@ -87,6 +87,10 @@ class Sample:
                 put(self.run.stages(name), self.stage(name, begin, end, number))
         for row in self.rows():
             append_line(self.run.metrics, row)
+        if self.steps:
+            append_line(
+                self.run.events, {"event": "TrainingStarted", "startSeconds": {"group": 12.2, "first_step": 0.4}}
+            )
         for claim in self.attempts():
             put(self.run.attempts / f"{claim.attempt:08d}.json", claim)
         if "evaluate" in self.stages:

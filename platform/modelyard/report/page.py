@@ -15,7 +15,7 @@ from markupsafe import Markup
 from modelyard.records import StatusDocument
 from modelyard.report.evaluation import EvaluationView, evaluation_view, headline, interval
 from modelyard.report.gather import Evidence, Row
-from modelyard.report.provenance import attempt_lines, environment, lineage, source_lines, stage_bars
+from modelyard.report.provenance import attempt_lines, environment, lineage, source_lines, stage_bars, start_up
 from modelyard.report.training import TrainingView, points, training_view
 from modelyard.report.words import between, count, duration, figure, moment, number, short
 
@@ -57,6 +57,7 @@ def page(evidence: Evidence, *, now: str) -> str:
         sources=source_lines(evidence.dataset),
         lineage=lineage(evidence),
         bars=stage_bars(evidence.stages),
+        starting=start_up(evidence.events),
         attempts=attempt_lines(evidence.attempts),
         environment=environment(evidence),
         sections=_sections(evidence, training, evaluated),
@@ -95,14 +96,11 @@ def tiles(evidence: Evidence) -> tuple[Tile, ...]:
         note = f"95 % interval {interval(metric)}" if interval(metric) else f"on {metric.suite}"
         out.append(Tile("Held-out text", figure(metric.value), "bits/byte", note))
     out += _training_tiles(evidence.rows)
-    status = evidence.status
     if steps := _steps(evidence):
         out.append(Tile("Trained on", number(_tokens(evidence)), "tokens", steps))
     if speeds := sorted(value for _, value in points(evidence.rows, "tokensPerSecond")):
         out.append(Tile("Throughput", count(round(speeds[len(speeds) // 2])), "tokens/s", "median over the steps"))
-    if status and status.start_time and status.completion_time:
-        spent = between(status.start_time, status.completion_time)
-        out.append(Tile("Took", duration(spent or 0.0), "", f"from {moment(status.start_time)}"))
+    out += _time_tiles(evidence)
     if evidence.version:
         version = evidence.version
         out.append(Tile("Registered", f"{version.name}@{version.version}", "", f"sha256 {short(version.digest)}"))
@@ -119,6 +117,14 @@ def _training_tiles(rows: Sequence[Row]) -> list[Tile]:
         if losses
         else []
     )
+
+
+def _time_tiles(evidence: Evidence) -> list[Tile]:
+    """What the finished stages took together: a run found standing a day later did not take a day."""
+    spent = {stage.stage: between(stage.started, stage.completed) or 0.0 for stage in evidence.stages}
+    longest = sorted(spent, key=lambda name: -spent[name])[:2]
+    note = ", ".join(f"{name} {duration(spent[name])}" for name in longest)
+    return [Tile("Stages took", duration(sum(spent.values())), "", note)] if spent else []
 
 
 def _phase(status: StatusDocument | None) -> tuple[str, str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from modelyard.records import AttemptRecord, DatasetRecord, SourceRecord, StageRecord
 from modelyard.report.gather import Evidence
@@ -91,6 +92,15 @@ def attempt_lines(attempts: Sequence[AttemptRecord]) -> tuple[tuple[str, str, st
     roles = {"driver": "driver took the run", "group": "workers started"}
     return tuple(
         (str(a.attempt), roles.get(a.role, a.role), moment(a.claimed), f"{a.host}, process {a.pid}") for a in attempts
+    )
+
+
+def start_up(events: Sequence[dict[str, Any]]) -> str:
+    """What the last start of training spent up to its first step: `group 22 s, imports 3.1 s`; empty when untold."""
+    told = [event.get("startSeconds") for event in events if event.get("event") == "TrainingStarted"]
+    spans = told[-1] if told and isinstance(told[-1], dict) else {}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {duration(spent)}" for name, spent in spans.items() if isinstance(spent, int | float)
     )
 
 
