@@ -237,5 +237,5 @@ def test_logs_are_per_rank_and_hold_no_secret(tiny: TinyYard) -> None:
     finally:
         del os.environ["PLANTED_API_KEY"]
     logs = Path(task.run_folder) / "train" / "logs"
-    assert sorted(path.name for path in logs.iterdir()) == ["rank-0.log", "rank-1.log"]
+    assert sorted(path.name for path in logs.glob("*.log")) == ["rank-0.log", "rank-1.log"]
     assert all("sesame" not in path.read_text(encoding="utf-8") for path in logs.iterdir())

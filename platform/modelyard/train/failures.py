@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -168,8 +167,3 @@ def take_notes(folder: Path, *, since: float) -> list[FailureNote]:
         if note.time >= since:
             notes.append(note)
     return notes
-
-
-def clock() -> float:
-    """Seconds since the epoch, as notes carry them."""
-    return time.time()

@@ -20,8 +20,10 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.backend import Backend, BackendConfig
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+from ray.util.placement_group import PlacementGroup, PlacementGroupID
 
 from modelyard import checkpoint
 from modelyard.errors import InvalidInputError
@@ -39,6 +41,7 @@ ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; nobody preempts this machine
     "DS_ACCELERATOR": "cpu",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -46,11 +49,10 @@ ENVIRONMENT = {
 _session: dict[str, str] = {}
 
 
-def start_ray(workers: WorkersSpec, *, log_dir: Path, temp_dir: Path | None = None, warm: str | None = None) -> None:
+def start_ray(workers: WorkersSpec, *, log_dir: Path, temp_dir: Path | None = None) -> None:
     """Start Ray on this machine with the logical CPUs and GPUs that `workers` asks for; quiet, on loopback.
 
-    On a cluster (RAY_ADDRESS is set) joins that one. Ray's own logs lie in its session folder, linked as `ray` in
-    `log_dir`. `warm` names a model_type whose code idle worker processes import meanwhile.
+    On a cluster (RAY_ADDRESS is set) joins that one.
     """
     if ray.is_initialized():
         return
@@ -65,8 +67,6 @@ def start_ray(workers: WorkersSpec, *, log_dir: Path, temp_dir: Path | None = No
     finally:
         for key in added:  # else Ray Train gives its workers a runtime environment, which costs a process start each
             os.environ.pop(key, None)
-    if warm:
-        _warm_up(workers, warm)
 
 
 def stop_ray() -> None:
@@ -98,7 +98,8 @@ def launch(
         try:
             result = _trainer(task, workers, scratch, began).fit()
             return TrainOutcome(**result.return_value)
-        except TrainingFailedError as error:
+        except (TrainingFailedError, ray.exceptions.RayActorError) as error:  # the latter: Ray Train's controller died
+            _free_leftovers()
             failure = first_cause(take_notes(notes_folder(run), since=began), _deaths(error))
             if on_failure:
                 on_failure(failure)
@@ -143,21 +144,22 @@ def _start_local(workers: WorkersSpec, log_dir: Path, temp_dir: Path | None) -> 
     log_dir.mkdir(parents=True, exist_ok=True)
 
 
-def _warm_up(workers: WorkersSpec, model_type: str) -> None:
-    """Let idle worker processes import what training needs; the group's actors then take these processes."""
-    preload = ray.remote(num_cpus=cpus(workers.resources.cpu), max_retries=0)(_preload)
-    _session["warm"] = ""
-    for _ in range(workers.count):
-        preload.remote(model_type)
+class _Group(DataParallelTrainer):  # type: ignore[misc]  # Ray is untyped
+    """Without the process that frees the workers' resources should the controller die: `_free_leftovers` does."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks: list[Any] = super()._create_default_callbacks()
+        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
-def _preload(model_type: str) -> None:
-    from modelyard.model import preload
+def _free_leftovers() -> None:
+    """Placement groups that a dead controller left behind hold the CPUs that the next group needs."""
+    for key, entry in ray.util.placement_group_table().items():
+        if entry["state"] != "REMOVED":
+            ray.util.remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(key))))
 
-    preload(model_type)
 
-
-def _trainer(task: TrainTask, workers: WorkersSpec, scratch: Path, began: float) -> DataParallelTrainer:
+def _trainer(task: TrainTask, workers: WorkersSpec, scratch: Path, began: float) -> _Group:
     resources = workers.resources
     if workers.min_count is not None and workers.min_count != workers.count:
         raise InvalidInputError("spec.workers.minCount: fewer workers than count are not implemented yet")
@@ -167,7 +169,7 @@ def _trainer(task: TrainTask, workers: WorkersSpec, scratch: Path, began: float)
     if os.environ.get("RAY_ADDRESS"):
         per_worker["memory"] = memory_bytes(resources.memory)
     threads = max(1, int(cpus(resources.cpu)))
-    return DataParallelTrainer(
+    return _Group(
         _work,
         train_loop_config={"task": task, "threads": threads, "use_gpu": resources.gpu > 0, "began": began},
         backend_config=_GroupBackend(),
@@ -209,7 +211,7 @@ def _set_rendezvous(address: str, port: int) -> None:
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address, str(port)
 
 
-def _deaths(error: TrainingFailedError) -> dict[int, str]:
+def _deaths(error: Exception) -> dict[int, str]:
     """Ranks whose process vanished, with Ray's words for it; -1 when the group did not even start."""
     if not isinstance(error, WorkerGroupError):
         return {-1: str(error)}

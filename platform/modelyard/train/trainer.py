@@ -53,11 +53,11 @@ class Trainer:
         *,
         phase: Callable[[int, str], None],
         seen: Callable[[int, object], None],
-        began: float,
+        clock: StartClock,
     ) -> None:
         self.task, self.job, self.run_folder, self.place = task, job, run, place
         self.phase, self.seen = phase, seen
-        self.clock = StartClock(began)
+        self.clock = clock
         self.clock.lap("imports")
         self._stack = ExitStack()
 

@@ -6,6 +6,7 @@ No Ray here: `on_ray.py` calls `run_worker` in every worker, tests call it in pl
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from modelyard import spec, yard
 from modelyard.errors import HangError, InvalidInputError
-from modelyard.train.failures import clock, note_of, write_note
+from modelyard.train import failures
 from modelyard.train.logs import worker_log
+from modelyard.train.startup import StartClock
 from modelyard.train.task import Place, TrainOutcome, TrainTask
 from modelyard.train.watch import Watchdog
 
@@ -31,27 +33,31 @@ def run_worker(
     """
     run = run_folder(task)
     job = training_job(task)
-    began = began or time.time()
+    clock = StartClock(began or time.time())
+    clock.lap("group")
     log_path = run.logs / f"rank-{place.rank}.log"
     timeout = float(job.spec.fault_tolerance.hang_timeout_seconds)
 
     def hung(step: int, phase: str) -> None:
         error = HangError(f"rank {place.rank} stood in {phase!r} of step {step} for {timeout:.0f} s")
-        note = note_of(error, rank=place.rank, step=step, now=clock())
-        write_note(notes_folder(run), dataclasses.replace(note, evidence=(f"stacks of all threads: {log_path}",)))
+        note = failures.note_of(error, rank=place.rank, step=step, now=time.time())
+        failures.write_note(
+            notes_folder(run), dataclasses.replace(note, evidence=(f"stacks of all threads: {log_path}",))
+        )
 
     with ExitStack() as stack:
         stack.enter_context(worker_log(log_path) if log else nullcontext())
         log_path.parent.mkdir(parents=True, exist_ok=True)
+        log_path.with_suffix(".pid").write_text(str(os.getpid()), encoding="utf-8")
         watchdog = stack.enter_context(Watchdog(log_path, timeout_seconds=timeout, told=hung))
         try:
             from modelyard.train.trainer import Trainer  # torch, DeepSpeed: their words belong in the log
 
-            with Trainer(task, job, run, place, phase=watchdog.phase, seen=seen or _unseen, began=began) as trainer:
+            with Trainer(task, job, run, place, phase=watchdog.phase, seen=seen or _unseen, clock=clock) as trainer:
                 return trainer.run()
         except BaseException as error:
-            note = note_of(error, rank=place.rank, step=watchdog.where[0], now=clock())
-            write_note(notes_folder(run), note)
+            note = failures.note_of(error, rank=place.rank, step=watchdog.where[0], now=time.time())
+            failures.write_note(notes_folder(run), note)
             raise
 
 

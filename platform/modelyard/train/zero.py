@@ -129,6 +129,8 @@ def open_engine(module: torch.nn.Module, plan: EnginePlan, *, world: int, device
         config=engine_config(plan, world=world),
         dist_init_required=False,
     )
+    if world == 1 and _is_plain(raw):
+        raw.enable_backward_allreduce = False  # nobody to average with: spares three passes over the gradients
     return ZeroEngine(raw, plan)
 
 
