@@ -1,6 +1,6 @@
 """What a run tells while it runs: events, metrics, logs; and the redaction that all of them pass through.
 
-It knows no layout (paths come in as arguments). The Prometheus definitions are in `telemetry.prometheus`.
+It knows no layout (paths come in as arguments).
 """
 
 from modelyard.telemetry.events import Events, read_events, utc_now

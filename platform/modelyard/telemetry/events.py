@@ -16,10 +16,15 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def row_time() -> str:
+    """The time as rows of a log carry it: RFC 3339, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Events:
     """Writes a run's events; every row carries the attempt that wrote it."""
 
-    def __init__(self, path: Path, *, attempt: int = 0, now: Callable[[], str] = utc_now) -> None:
+    def __init__(self, path: Path, *, attempt: int = 0, now: Callable[[], str] = row_time) -> None:
         self.attempt = attempt
         self._writer = RowWriter(path)
         self._now = now

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from modelyard.telemetry.events import utc_now
+from modelyard.telemetry.events import row_time
 from modelyard.telemetry.rows import RowWriter, read_rows
 
 
 class MetricsWriter:
     """Writes rows of metrics under one attempt; keys are camelCase, units in the name."""
 
-    def __init__(self, path: Path, *, attempt: int, now: Callable[[], str] = utc_now) -> None:
+    def __init__(self, path: Path, *, attempt: int, now: Callable[[], str] = row_time) -> None:
         self.attempt = attempt
         self._writer = RowWriter(path)
         self._now = now

@@ -141,7 +141,7 @@ def _open_attempt(wish: _Wish, lease: yards.Lease) -> Attempt[Any]:
         now=rfc3339(utc_now()),
     )
     events = telemetry.Events(wish.folder.events, attempt=lease.attempt)
-    sinks = [_fenced(lease, to_file(wish.folder.status)), *wish.sinks]
+    sinks = [to_file(wish.folder.status, guard=lease.check), *wish.sinks]
     return Attempt(
         job=wish.manifest,
         root=wish.root,
@@ -212,14 +212,6 @@ def forget(folder: yards.RunFolder) -> None:
         shutil.rmtree(path, ignore_errors=True)
     for file in (folder.status, folder.control, folder.report):
         file.unlink(missing_ok=True)
-
-
-def _fenced(lease: yards.Lease, sink: Sink) -> Sink:
-    def write(status: StatusDocument) -> None:
-        lease.check()
-        sink(status)
-
-    return write
 
 
 def _status_before(folder: yards.RunFolder) -> StatusDocument | None:

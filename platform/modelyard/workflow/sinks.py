@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from modelyard.records import StatusDocument
-from modelyard.yard import replace
+from modelyard.yard import durable_folder, replace
 
 
 class Sink(Protocol):
@@ -15,11 +16,11 @@ class Sink(Protocol):
     def __call__(self, status: StatusDocument) -> None: ...
 
 
-def to_file(path: Path) -> Sink:
-    """A sink that replaces `path` atomically with the document's JSON."""
+def to_file(path: Path, *, guard: Callable[[], None] | None = None) -> Sink:
+    """A sink that replaces `path` atomically with the document's JSON; `guard` may raise right before."""
 
     def write(status: StatusDocument) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, status.to_json())
+        durable_folder(path.parent)
+        replace(path, status.to_json(), guard=guard)
 
     return write
