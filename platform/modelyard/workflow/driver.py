@@ -225,8 +225,7 @@ def _ray_for(manifest: TrainingJob | EvaluationJob, folder: yards.RunFolder) -> 
     def start() -> None:
         from modelyard.train import on_ray
 
-        warm = manifest.spec.model.architecture if isinstance(manifest, TrainingJob) else None
-        on_ray.start_ray(manifest.spec.workers, log_dir=folder.logs, warm=warm)
+        on_ray.start_ray(manifest.spec.workers, log_dir=folder.logs)
 
     def stop() -> None:
         from modelyard.train import on_ray
