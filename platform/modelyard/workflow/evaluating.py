@@ -13,6 +13,7 @@ from modelyard.records import EvaluationRecord, Progress, StageOutput, StageReco
 from modelyard.spec import SuiteSpec, TrainingJob, WorkersSpec
 from modelyard.workflow import preparing, training
 from modelyard.workflow.attempt import Attempt, Job
+from modelyard.workflow.environment import environment
 from modelyard.workflow.news import Progressed
 from modelyard.workflow.stages import Made, output
 
@@ -48,6 +49,7 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
         ),
         precision=attempt.job.spec.optimization.precision,
         now=attempt.board.now(),
+        environment=environment(),
     )
     record = score(attempt, task, attempt.job.spec.workers)
     return made(attempt, record)
@@ -74,13 +76,25 @@ def made(attempt: Attempt[Job], record: EvaluationRecord) -> Made:
     path = attempt.folder.evaluate / f"evaluation-{digest.removeprefix('sha256:')[:16]}.json"
     yards.publish(path, text)
     attempt.board.evaluated([metric for suite in record.suites for metric in suite.metrics])
-    shown = [m for suite in record.suites for m in suite.metrics if m.metric == "bits_per_byte"]
-    words = ", ".join(f"{m.suite}/{m.metric} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in shown)
+    words = _summary(record)
     return Made(
         outputs=(StageOutput(name="evaluation", path=str(path.relative_to(attempt.yard.root)), digest=digest),),
         summary=f"{words}; verdict {record.verdict}" if record.verdict else words,
         details={"verdict": record.verdict},
     )
+
+
+def _summary(record: EvaluationRecord) -> str:
+    """The first thing to know of each suite: bits per byte with its interval, or why there is none."""
+    said = []
+    for suite in record.suites:
+        bits = next((metric for metric in suite.metrics if metric.metric == "bits_per_byte"), None)
+        if bits is None:
+            said.append(f"{suite.name}: {suite.message or 'nothing was scored'}")
+        else:
+            interval = f" [{bits.low:.3f}, {bits.high:.3f}]" if bits.low is not None and bits.high is not None else ""
+            said.append(f"{suite.name}/{bits.metric} {bits.value:.3f}{interval}")
+    return ", ".join(said)
 
 
 def stands(attempt: Attempt[Job], record: StageRecord) -> bool:

@@ -11,6 +11,7 @@ from modelyard.spec.reasons import Reason
 from modelyard.workflow import evaluating, references
 from modelyard.workflow.attempt import Attempt
 from modelyard.workflow.board import ConditionStatus
+from modelyard.workflow.environment import environment
 from modelyard.workflow.stages import Made, Stage, inputs_digest
 
 EvaluationAttempt = Attempt[EvaluationJob]
@@ -65,8 +66,18 @@ def _work(attempt: EvaluationAttempt) -> Made:
         gates=tuple(gate.model_dump_json(by_alias=True) for gate in spec.gates),
         validation=(),
         now=attempt.board.now(),
+        dataset_folder=_dataset_folder(attempt, target),
+        environment=environment(),
     )
     return evaluating.made(attempt, evaluating.score(attempt, task, spec.workers))
+
+
+def _dataset_folder(attempt: EvaluationAttempt, target: references.ResolvedModel) -> str | None:
+    """What a registered model was trained on, when it is still there: it tells how often each token stood in it."""
+    if target.dataset_digest is None:
+        return None
+    folder = attempt.yard.dataset_folder(target.dataset_digest)
+    return str(folder) if (folder / "dataset.json").is_file() else None
 
 
 STAGES: tuple[Stage[EvaluationJob], ...] = (

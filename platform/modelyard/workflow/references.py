@@ -16,18 +16,22 @@ _HUB = "hf://"
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model folder, the digest of its files, and how lineage names it (`name@3`, or the folder's path)."""
+    """A model folder, the digest of its files, and how lineage names it (`name@3`, or the folder's path).
+
+    `dataset_digest` is that of what a registered version was trained on.
+    """
 
     folder: Path
     digest: str
     label: str
+    dataset_digest: str | None = None
 
 
 def resolve_model(reference: str, *, root: Path, yard: yards.Yard) -> ResolvedModel:
     """Find what a reference names. Raises NotFoundError, or InvalidInputError for a kind of name not built yet."""
     if reference.startswith(_REGISTRY):
         version, folder = registry.open_registry(yard).resolve(reference)
-        return ResolvedModel(folder, version.digest, f"{version.name}@{version.version}")
+        return ResolvedModel(folder, version.digest, f"{version.name}@{version.version}", version.dataset_digest)
     if reference.startswith(_HUB):
         raise InvalidInputError(
             f"{reference}: reading from the Hugging Face hub is not built yet",
