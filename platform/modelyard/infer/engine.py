@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelyard.errors import InvalidInputError
 from modelyard.infer.requests import FinishReason, Request, TokenEvent
@@ -21,8 +21,31 @@ if TYPE_CHECKING:
     import torch
 
     from modelyard.infer.emission import ChoiceText
-    from modelyard.infer.model import Model
+    from modelyard.infer.executor import Executor
+    from modelyard.infer.requests import SamplingParams
     from modelyard.infer.sampling import TokenChances
+    from modelyard.text import Tokenizer
+
+
+class Runnable(Protocol):
+    """What an engine needs of a model (infer's `Model` is one)."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def eos_ids(self) -> Container[int]: ...
+    @property
+    def batched(self) -> bool: ...
+    @property
+    def max_sequences(self) -> int: ...
+    @property
+    def max_batch_tokens(self) -> int: ...
+    @property
+    def max_length(self) -> int: ...
+    @property
+    def max_logit_tokens(self) -> int: ...
+    def open_executor(self) -> Executor: ...
+    def check(self, prompt: Sequence[int], params: SamplingParams) -> None: ...
 
 
 @dataclass
@@ -51,7 +74,7 @@ class _Sequence:
 class Engine:
     """Advances many requests together. Not thread-safe: one thread calls everything."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Runnable) -> None:
         self._model = model
         self._executor = model.open_executor()
         # alone with its family's own cache, a prompt is fed whole: not every family continues a chunk

@@ -1,10 +1,10 @@
 """Specs to torch modules, and Hugging Face folders in and out. The only room that names transformers (with infer)."""
 
-from modelyard.model.building import build, count_parameters, empty_module, random_module
+from modelyard.model.building import build, count_parameters, random_module
 from modelyard.model.cards import model_card
 from modelyard.model.configs import TokenizerFacts, derive_config
 from modelyard.model.families import preload
-from modelyard.model.folders import load_folder, read_config, save_folder
+from modelyard.model.folders import empty_module, load_folder, read_config, save_folder
 from modelyard.model.packing import check_packing, forward_inputs, takes_positions
 
 __all__ = [

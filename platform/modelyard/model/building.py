@@ -11,7 +11,7 @@ import torch
 from modelyard.errors import InvalidInputError
 from modelyard.model.configs import TokenizerFacts, derive_config
 from modelyard.model.families import causal_lm_class
-from modelyard.model.folders import load_folder, read_config
+from modelyard.model.folders import empty_module, load_folder, read_config
 
 
 class ModelWish(Protocol):
@@ -54,14 +54,6 @@ def random_module(config: Any, *, dtype: torch.dtype = torch.float32, seed: int 
         torch.manual_seed(seed)
         module: torch.nn.Module = kind._from_config(config, dtype=torch.float32)
     return module.to(dtype)
-
-
-def empty_module(config: Any, *, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
-    """The module without memory for its weights (meta device)."""
-    kind = causal_lm_class(config)
-    with torch.device("meta"):
-        module: torch.nn.Module = kind._from_config(config, dtype=dtype)
-    return module
 
 
 def count_parameters(wish: ModelWish, vocab_size: int, *, folder: Path | None = None) -> int:

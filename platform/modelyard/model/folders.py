@@ -91,8 +91,6 @@ def save_folder(
     `state` gives every tensor under the module's own names, tied ones once. What stood in `out` is removed first.
     Returns the number of parameters. The caller digests and publishes; nothing here says that the folder counts.
     """
-    from modelyard.model.building import empty_module
-
     module = empty_module(config, dtype=dtype)
     _fill(module, state, dtype)
     if out.exists():
@@ -105,6 +103,14 @@ def save_folder(
             shutil.copyfile(file, out / file.name)
     (out / "README.md").write_text(card, encoding="utf-8")
     return sum(p.numel() for p in module.parameters())
+
+
+def empty_module(config: Any, *, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    """The module without memory for its weights (meta device)."""
+    kind = causal_lm_class(config)
+    with torch.device("meta"):
+        module: torch.nn.Module = kind._from_config(config, dtype=dtype)
+    return module
 
 
 def _fill(module: torch.nn.Module, state: Iterable[tuple[str, torch.Tensor]], dtype: torch.dtype) -> None:
