@@ -7,7 +7,7 @@ also digests, syncs the folder, checks coverage and commits. Restores read from 
     python benchmarks/checkpoint_formats.py [--rounds 7] [--width 1024] [--world 2] [--stage 2]
 
 Prints medians with the range, the bytes on disk, and the most memory a rank took beyond what it held before.
-Found (November 2026, 2 shared cores, 29.4 M parameters): save 0.36 s against 0.42 s and +0 MiB against +168 MiB; restore
+Found (November 2026, 2 shared cores, 29.4 M parameters): save 0.36 s against 0.42, +0 MiB against +168; restore
 0.05 s, or 0.22 s with the digests verified, against 0.18 s without any. See docs/decisions/0001-checkpoints.md.
 """
 

@@ -119,8 +119,7 @@ def _commit(run: RunFolder, commit: Commit) -> str:
     if found:
         raise IntegrityError(f"checkpoint {commit.name} would not be whole: {summary(found)}")
     faults.point("checkpoint.commit.before")
-    check_attempt(run, commit.attempt)
-    publish(commit.folder / MARKER, record.to_json())
+    publish(commit.folder / MARKER, record.to_json(), guard=lambda: check_attempt(run, commit.attempt))
     check_attempt(run, commit.attempt)  # taken over in between: what was published counts only if the claim saw it
     return "committed"
 

@@ -17,7 +17,7 @@ from modelyard.checkpoint.commits import MARKER, FolderName, parse_folder
 from modelyard.checkpoint.fragments import Fragment
 from modelyard.checkpoint.ranges import MASTER
 from modelyard.errors import FencedError, IntegrityError, InvalidInputError, NewerLayoutError, StorageError
-from modelyard.yard import RunFolder
+from modelyard.yard import RunFolder, take_over
 from support.states import Group, PlainState, claim, claimed_run, facts, in_child, small_state
 
 POINTS_BEFORE = ["save.begin", "fragments.half", "fragments.written", "fragments.durable", "gathered", "commit.before"]
@@ -224,12 +224,12 @@ def test_taken_over_while_writing(run: RunFolder) -> None:
     assert os.listdir(run.checkpoints) == []
 
 
-def test_a_frozen_saver_that_wakes_after_the_take_over_changes_nothing(run: RunFolder) -> None:
-    """It slips its marker in after the last look: readers do not count it, and the next prune removes it."""
+@pytest.mark.parametrize("point", ["checkpoint.fragments.half", "checkpoint.commit.before", "yard.publish.written"])
+def test_a_frozen_saver_that_wakes_after_the_take_over_changes_nothing(run: RunFolder, point: str) -> None:
     checkpoint.save(small_state(), run, facts(5, 1))
     child = os.fork()
     if child == 0:
-        os.environ["MODELYARD_FAULT_POINT"] = "yard.publish.written:1:stop"
+        os.environ["MODELYARD_FAULT_POINT"] = f"{point}:1:stop"
         code = 1
         try:
             checkpoint.save(small_state(1), run, facts(10, 1))
@@ -242,8 +242,18 @@ def test_a_frozen_saver_that_wakes_after_the_take_over_changes_nothing(run: RunF
     mine = checkpoint.save(small_state(2), run, facts(7, attempt))
     os.kill(child, signal.SIGCONT)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert (run.checkpoints / "step-00000010.a1" / MARKER).exists()
     assert checkpoint.latest(run).commit == mine
+    assert sorted(os.listdir(run.checkpoints)) == ["step-00000005.a1", mine.name]
+
+
+def test_a_commit_that_slipped_in_past_the_claim_does_not_count(run: RunFolder) -> None:
+    """Between the claimant's look and its claim: readers do not count it, and the next prune removes it."""
+    checkpoint.save(small_state(), run, facts(5, 1))
+    checkpoint.save(small_state(1), run, facts(10, 1))
+    with take_over(run, commits=lambda: ["step-00000005.a1"]) as lease:
+        attempt = lease.attempt
+    assert checkpoint.latest(run).commit.step == 5
+    mine = checkpoint.save(small_state(2), run, facts(7, attempt))
     assert checkpoint.committed_names(run) == [mine.name, "step-00000005.a1"]
     assert checkpoint.prune(run, checkpoint.Keep(last=5), attempt=attempt) == ("step-00000010.a1",)
 
