@@ -19,13 +19,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ.update(
-    RAY_USAGE_STATS_ENABLED="0", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", DS_ACCELERATOR="cpu"
-)
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", DS_ACCELERATOR="cpu")
+MANIFEST = """\
+apiVersion: modelyard.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: bench}
+spec: {model: ./model, api: {port: 0}}
+"""
 PROMPT = "The loop is the table"
 WAYS = {  # name: environment that chooses it
     "uvicorn": None,  # the gateway alone: no Ray
-    "listener": {},  # the replica listens itself; Serve's proxy is off
+    "listener": None,  # `modelyard serve`: the replica listens itself; Serve's proxy is off
     "proxy": {},
     "direct": {"RAY_SERVE_ENABLE_DIRECT_INGRESS": "1"},
     "haproxy": {"RAY_SERVE_ENABLE_DIRECT_INGRESS": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"},
@@ -60,9 +64,9 @@ def compare(model: Path | None, rounds: int, ways: list[str]) -> None:
                     line = hosts[way].stdout.readline()
                     if not line:
                         raise SystemExit(f"{way} did not start:\n{(folder.parent / f'{way}.log').read_text()[-3000:]}")
-                    if line.startswith("ready "):
+                    if line.startswith('{"event": "ready"'):
                         break
-                urls[way] = line.split()[1]
+                urls[way] = json.loads(line)["url"]
                 print(f"{way}: up in {time.monotonic() - start:.1f} s", file=sys.stderr)
             asks: dict[str, Any] = {"engine": _engine(folder)}
             asks |= {way: _http(url) for way, url in urls.items()}
@@ -140,22 +144,32 @@ def _http(url: str) -> Any:
 
 
 def _start(way: str, folder: Path, port: int) -> subprocess.Popen[str]:
-    scratch = folder.parent / way
     environment = {**os.environ, "MODELYARD_BENCH_MODEL": str(folder), **(WAYS[way] or {})}
-    if way == "haproxy":
-        environment |= {
-            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{scratch}/haproxy.cfg",
-            "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{scratch}/admin.sock",
-            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{scratch}/server-state",
-            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{scratch}/metrics.sock",
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(port + 100),
-        }
-    if way == "haproxy":
-        environment |= {"RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500", "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31600"}
     command = [sys.executable, __file__, "--host", way, "--model", str(folder), "--port", str(port)]
+    if way == "haproxy":
+        environment |= _haproxy_places(tempfile.mkdtemp(prefix="h-", dir="/tmp"), port)
+    if way == "listener":
+        (folder.parent / "deployment.yaml").write_text(MANIFEST)
+        command = [sys.executable, "-m", "modelyard", "serve", "-f", "deployment.yaml", "-o", "json"]
     with (folder.parent / f"{way}.log").open("w") as log:
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        return subprocess.Popen(
+            command, env=environment, cwd=folder.parent, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+
+
+def _haproxy_places(scratch: str, port: int) -> dict[str, str]:
+    """Its files and ports are fixed unless told; a Unix socket's path may hold 97 bytes, of which it adds 65."""
+    return {
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{scratch}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{scratch}/a.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": scratch,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{scratch}/state",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{scratch}/m.sock",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(port + 100),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500",
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31600",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    }
 
 
 def _tiny(folder: Path) -> Path:
@@ -176,10 +190,9 @@ def host(way: str, folder: Path, port: int) -> None:
     import ray
     from ray import serve
 
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", _node_ip_address="127.0.0.1")
-    location = "Disabled" if way == "listener" else "HeadOnly"
-    serve.start(proxy_location=location, http_options={"host": "127.0.0.1", "port": port})
-    door = serve.deployment(num_replicas=1, max_ongoing_requests=1000)(Listening if way == "listener" else _proxied())
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+    door = serve.deployment(num_replicas=1, max_ongoing_requests=1000)(_proxied())
     try:
         serve.run(door.bind(str(folder), port), route_prefix="/", name="bench")
     except RuntimeError:
@@ -187,7 +200,7 @@ def host(way: str, folder: Path, port: int) -> None:
         raise
     if way == "direct":
         port = _replica_port()
-    print(f"ready http://127.0.0.1:{port}", flush=True)
+    _tell_ready(port)
     try:
         while True:
             time.sleep(3600)
@@ -197,9 +210,8 @@ def host(way: str, folder: Path, port: int) -> None:
 
 
 def _replica_port() -> int:
-    from ray.serve._private.api import _get_global_client  # the benchmark alone looks here
-
     import ray
+    from ray.serve._private.api import _get_global_client  # the benchmark alone looks here
 
     groups = ray.get(_get_global_client()._controller.get_target_groups.remote())
     return next(target.port for group in groups for target in group.targets if target.port)
@@ -224,26 +236,12 @@ async def _serve_alone(folder: Path, port: int) -> None:
     service, model = _open(str(folder))
     service.open(model)
     server = uvicorn.Server(uvicorn.Config(build_app(service), host="127.0.0.1", port=port, log_level="error"))
-    print(f"ready http://127.0.0.1:{port}", flush=True)
+    _tell_ready(port)
     await server.serve()
 
 
-class Listening:
-    """The replica listens itself, on a thread and event loop of its own."""
-
-    def __init__(self, folder: str, port: int) -> None:
-        import threading
-
-        threading.Thread(target=lambda: asyncio.run(_serve_alone(Path(folder), port)), daemon=True).start()
-        import socket
-
-        for _ in range(600):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise RuntimeError("not listening after 60 s")
+def _tell_ready(port: int) -> None:
+    print(json.dumps({"event": "ready", "url": f"http://127.0.0.1:{port}"}), flush=True)
 
 
 def _proxied() -> type:

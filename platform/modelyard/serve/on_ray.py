@@ -5,17 +5,18 @@ Serve's own proxy is off: replicas share the listening socket (docs/decisions/00
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,7 +111,6 @@ def start(
         _start_ray(scratch, deployment)
         seconds["ray"] = time.monotonic() - began
         progress(f"loading {served.version}")
-        _start_serve(deployment, folder)
         _deploy(deployment, plan, scratch)
         seconds["ready"] = time.monotonic() - began
     except BaseException as error:
@@ -162,8 +162,8 @@ def _plan(deployment: ModelDeployment, folder: Path, served: Served, drain_secon
 
 
 def _start_ray(scratch: Path, deployment: ModelDeployment) -> None:
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
+    quiet = {**_ENVIRONMENT, **({"DS_ACCELERATOR": "cuda"} if deployment.spec.resources.gpu else {})}
+    os.environ.update({key: value for key, value in quiet.items() if key not in os.environ})
     # A token of this cluster's own: Ray's default needs a writable HOME. Ray reads the mode when it is imported.
     if "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -173,42 +173,41 @@ def _start_ray(scratch: Path, deployment: ModelDeployment) -> None:
     importing.start()  # 2 s of imports while Ray's processes start
     spec = deployment.spec
     replicas = spec.replicas or 1
-    ray.init(
-        "local",
-        num_cpus=max(1, math.ceil(quantity(spec.resources.cpu) * replicas)),
-        num_gpus=spec.resources.gpu * replicas,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=str(scratch / "ray"),
-    )
+    with _keeping_signal_handlers():
+        ray.init(
+            "local",
+            # Ray starts an idle process for each CPU at once: one for Serve's controller beside the replicas'.
+            num_cpus=1 + math.ceil(quantity(spec.resources.cpu) * replicas),
+            num_gpus=spec.resources.gpu * replicas,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(scratch / "ray"),
+        )
     importing.join()
 
 
-def _start_serve(deployment: ModelDeployment, folder: Path) -> None:
-    """Worker processes import what replicas need while Serve's controller starts; replicas then take them over."""
-    import ray
-    from ray import serve
-    from ray.serve.schema import LoggingConfig
-
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    warm = ray.remote(num_cpus=float(quantity(deployment.spec.resources.cpu)), max_retries=0)(_preload)
-    warming = [warm.remote(str(folder)) for _ in range(deployment.spec.replicas or 1)]
-    serve.start(proxy_location="Disabled", logging_config=LoggingConfig(**_QUIET))
-    ray.wait(warming, num_returns=len(warming), timeout=60)
-
-
-def _preload(folder: str) -> None:
-
-    from modelyard.model import preload
-
-    preload(json.loads((Path(folder) / "config.json").read_text())["model_type"])
+@contextmanager
+def _keeping_signal_handlers() -> Iterator[None]:
+    """Ray puts handlers of its own for SIGTERM (one prints a stack trace): the caller's come back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _deploy(deployment: ModelDeployment, plan: ReplicaPlan, scratch: Path) -> None:
     from ray import serve
+    from ray.serve.schema import LoggingConfig
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.start(proxy_location="Disabled", logging_config=LoggingConfig(**_QUIET))
     spec = deployment.spec
     placed = serve.deployment(
         _Placed,

@@ -1,4 +1,4 @@
-"""One replica: the gateway's event loop on a thread of its own, answering from the moment it holds the socket.
+"""One replica: a model, and the gateway over it on a thread and event loop of its own.
 
 It knows no Ray; `on_ray.py` places it, watches `check` and calls `close`. Tests run it as it is.
 """
@@ -9,7 +9,6 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -42,7 +41,11 @@ class ReplicaPlan:
 
 
 class Replica:
-    """Listens at once (503 while loading), answers when the constructor returns, ends with `close`."""
+    """Answers when the constructor returns, ends with `close`.
+
+    Alone it accepts from the first moment, and says 503 while it loads or drains. With others behind the same socket
+    it accepts only while it can answer: they take what comes meanwhile.
+    """
 
     def __init__(self, plan: ReplicaPlan, listener: socket.socket) -> None:
         self._plan = plan
@@ -50,13 +53,16 @@ class Replica:
         self._loop = asyncio.new_event_loop()
         self._server = uvicorn.Server(_uvicorn_config(self._service, plan))
         self._thread = threading.Thread(target=self._listen, args=(listener,), name="gateway", daemon=True)
-        self._thread.start()
+        if not plan.shared:
+            self._thread.start()
         try:
-            model = _load(plan)
+            self._model = _load(plan)
         except BaseException:
             self.close()
             raise
-        self._call(lambda: self._service.open(model))
+        if plan.shared:
+            self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._opened(), self._loop).result()
         log.info("serving %s", plan.served.version)
 
     def check(self) -> None:
@@ -68,19 +74,25 @@ class Replica:
         """Finish what is in flight (bounded by `drain_seconds`), refuse what is new, stop listening."""
         if not self._thread.is_alive():
             return
-        asyncio.run_coroutine_threadsafe(self._service.drain(self._plan.drain_seconds), self._loop).result()
-        self._server.should_exit = True
-        self._thread.join(10)
+        if not self._plan.shared:
+            draining = self._service.drain(self._plan.drain_seconds)
+            asyncio.run_coroutine_threadsafe(draining, self._loop).result()
+        self._server.should_exit = True  # uvicorn accepts no more, ends idle connections, waits for the others
+        self._thread.join(self._plan.drain_seconds + 10)
 
     def _listen(self, listener: socket.socket) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._server.serve(sockets=[listener]))
+        self._loop.run_until_complete(self._serve(listener))
 
-    def _call(self, what: Callable[[], None]) -> None:
-        async def called() -> None:
-            what()
+    async def _serve(self, listener: socket.socket) -> None:
+        if self._plan.shared:
+            await self._opened()
+        await self._server.serve(sockets=[listener])
+        await self._service.drain(0)
 
-        asyncio.run_coroutine_threadsafe(called(), self._loop).result()
+    async def _opened(self) -> None:
+        if self._service.phase is Phase.loading:
+            self._service.open(self._model)
 
 
 def _load(plan: ReplicaPlan) -> Model:
@@ -107,5 +119,6 @@ def _uvicorn_config(service: Service, plan: ReplicaPlan) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=75,  # longer than clients keep idle connections (httpx 5 s, nginx 60 s): they close first
         # Several replicas: every answer ends its connection, so that every request is placed anew.
+        timeout_graceful_shutdown=int(plan.drain_seconds),
         headers=[("connection", "close")] if plan.shared else [],
     )
