@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.training_jobs import TinyYard, digest, losses, make_yard, train_through
 
 from modelyard.errors import NonFiniteLossError, WorkerLostError
 from modelyard.telemetry import read_events
 from modelyard.train import TrainOutcome, TrainTask, WorkerFailure
 from modelyard.train.worker import training_job
+from support.training_jobs import TinyYard, digest, losses, make_yard, train_through
 
 
 @pytest.fixture(scope="module")

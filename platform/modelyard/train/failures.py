@@ -37,6 +37,7 @@ COLLATERAL = (
     "distnetworkerror",
     "timed out waiting",
 )
+MEMORY_WORDS = ("running low on memory", "OutOfMemoryError", "memory monitor")  # Ray's own, when it was Ray that killed
 EVIDENCE_LINES = 20
 
 
@@ -94,20 +95,24 @@ def first_cause(notes: Sequence[FailureNote], deaths: Mapping[int, str]) -> Work
     if own:
         return _told(own[0])
     if deaths:
-        rank = min(deaths)
-        how = redact(deaths[rank])
-        memory = "oom" in how.lower() or "out of memory" in how.lower()
-        return WorkerFailure(
-            failure_class="OutOfMemory" if memory else "WorkerLost",
-            message=f"the process of rank {rank} died without a word" + (" (out of memory)" if memory else ""),
-            rank=rank,
-            step=max((n.step for n in notes), default=None),
-            evidence=tuple(how.splitlines()[-EVIDENCE_LINES:]),
-            hint="the machine's log (dmesg) says whether the kernel killed it for memory",
-        )
+        return _death(min(deaths), redact(deaths[min(deaths)]), step=max((n.step for n in notes), default=None))
     if notes:
         return _told(min(notes, key=lambda n: n.time))
     return WorkerFailure("WorkerLost", "the worker group ended without a word")
+
+
+def _death(rank: int, how: str, *, step: int | None) -> WorkerFailure:
+    """A process that vanished; `how` is Ray's text, which names the OOM killer as a possible cause every time."""
+    memory = any(word in how for word in MEMORY_WORDS)
+    who = f"the process of rank {rank}" if rank >= 0 else "Ray Train's controller, or a worker at its start,"
+    return WorkerFailure(
+        failure_class="OutOfMemory" if memory else "WorkerLost",
+        message=f"{who} was killed: the machine ran out of memory" if memory else f"{who} died without a word",
+        rank=rank if rank >= 0 else None,
+        step=step,
+        evidence=tuple(how.splitlines()[-EVIDENCE_LINES:]),
+        hint="" if memory else "the machine's log (dmesg) says whether the kernel killed it for want of memory",
+    )
 
 
 def _told(note: FailureNote) -> WorkerFailure:

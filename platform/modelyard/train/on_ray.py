@@ -21,6 +21,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.util.placement_group import PlacementGroup, PlacementGroupID
@@ -142,6 +143,7 @@ def _start_local(workers: WorkersSpec, log_dir: Path, temp_dir: Path | None) -> 
         _temp_dir=str(folder),
     )
     log_dir.mkdir(parents=True, exist_ok=True)
+    ray._private.worker._worker_logs_enabled = False  # else the raylet's words on a dead worker go to our terminal
 
 
 class _Group(DataParallelTrainer):  # type: ignore[misc]  # Ray is untyped
@@ -212,13 +214,13 @@ def _set_rendezvous(address: str, port: int) -> None:
 
 
 def _deaths(error: Exception) -> dict[int, str]:
-    """Ranks whose process vanished, with Ray's words for it; -1 when the group did not even start."""
+    """Ranks whose process vanished, with Ray's words for it; -1 when it is about none (start, controller)."""
     if not isinstance(error, WorkerGroupError):
         return {-1: str(error)}
     return {
         rank: str(failure)
         for rank, failure in error.worker_failures.items()
-        if isinstance(failure, ray.exceptions.RayError)
+        if isinstance(failure, ray.exceptions.RayError | WorkerHealthCheckFailedError | WorkerHealthCheckTimeoutError)
     }
 
 

@@ -41,9 +41,8 @@ def run_worker(
     def hung(step: int, phase: str) -> None:
         error = HangError(f"rank {place.rank} stood in {phase!r} of step {step} for {timeout:.0f} s")
         note = failures.note_of(error, rank=place.rank, step=step, now=time.time())
-        failures.write_note(
-            notes_folder(run), dataclasses.replace(note, evidence=(f"stacks of all threads: {log_path}",))
-        )
+        evidence = (f"stacks of all threads: {log_path}",)
+        failures.write_note(notes_folder(run), dataclasses.replace(note, evidence=evidence))
 
     with ExitStack() as stack:
         stack.enter_context(worker_log(log_path) if log else nullcontext())
