@@ -221,6 +221,16 @@ def test_a_loss_that_is_not_finite_stops_before_the_step_and_names_the_batch(tin
     assert committed(yard.RunFolder("wild", Path(task.run_folder))) == []
 
 
+def test_a_step_that_stands_still_ends_with_stacks(tiny: TinyYard) -> None:
+    task = tiny.task("hung", "faultTolerance.hangTimeoutSeconds=4")
+    results = train_on(task, 2, Fate(hang_at_step=6, die_rank=1))
+    guilty = results[1]
+    assert isinstance(guilty, FailureNote)
+    assert (guilty.failure_class, guilty.rank) == ("Hang", 1)
+    assert "'data'" in guilty.message
+    assert "in seen" in (Path(task.run_folder) / "train" / "logs" / "rank-1.log").read_text(encoding="utf-8")
+
+
 def test_a_fenced_group_changes_nothing(tiny: TinyYard) -> None:
     old = tiny.task("fenced")
     tiny.task("fenced")  # a later driver

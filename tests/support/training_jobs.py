@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ spec:
   objective: causal-lm
   model:
     architecture: llama
-    config: {hidden_size: 24, intermediate_size: 40, num_hidden_layers: 2, num_attention_heads: 3, tie_word_embeddings: true}
+    config:
+      {hidden_size: 24, intermediate_size: 40, num_hidden_layers: 2, num_attention_heads: 3, tie_word_embeddings: true}
     tokenizer: {train: {vocabSize: 320}}
   data:
     train: [{name: words, path: train.jsonl}]
@@ -111,6 +113,7 @@ class Fate:
     die_at_step: int = 0
     die_rank: int = 0
     stop_at_step: int = 0
+    hang_at_step: int = 0
 
 
 def train_on(
@@ -192,6 +195,8 @@ def _rank(task: TrainTask, place: Place, fate: Fate, writer: Any) -> None:
             (Path(task.run_folder) / "control.json").write_text(
                 json.dumps({"stop": True, "attempt": task.driver_attempt})
             )
+        if fate.hang_at_step == step and fate.die_rank == place.rank:
+            time.sleep(600)
         if fate.ledger:
             with open(f"{fate.ledger}.{place.rank}", "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "rows": row_hashes(rows)}) + "\n")

@@ -1,0 +1,139 @@
+"""What is decided without a process: batches, lengths, restarts, first causes, quantities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelyard.data import IGNORED, Rows
+from modelyard.errors import InvalidInputError, NonFiniteLossError, StorageError, TrainingError
+from modelyard.train import WorkerFailure
+from modelyard.train.batches import chance_seed, make_batch, num_micro_steps
+from modelyard.train.failures import FailureNote, error_of, first_cause, note_of, take_notes, write_note
+from modelyard.train.plan import rows_per_step, total_steps
+from modelyard.train.quantities import cpus, memory_bytes
+from modelyard.train.restarts import Restarts
+from support.training_jobs import TinyYard
+
+CPU = torch.device("cpu")
+LOST = WorkerFailure("WorkerLost", "gone")
+
+
+def rows(number: int) -> Rows:
+    ids = np.arange(number * 4, dtype=np.int64).reshape(number, 4)
+    return Rows(ids, ids, np.zeros_like(ids), np.zeros_like(ids), np.zeros((0, 5), dtype=np.int64))
+
+
+@given(st.integers(1, 40), st.integers(1, 7), st.integers(1, 9))
+def test_ranks_run_as_many_micro_steps_and_lose_no_row(num_rows: int, world: int, at_once: int) -> None:
+    steps = num_micro_steps(num_rows, world, 256, at_once)
+    seen = []
+    for rank in range(world):
+        share = num_rows * (rank + 1) // world - num_rows * rank // world
+        batch = make_batch(rows(share), steps, CPU)
+        assert len(batch.micro_batches) == steps
+        assert all(len(part.labels) <= at_once for part in batch)
+        assert sum(int((part.labels != IGNORED).sum()) for part in batch) == batch.num_labels == share * 4
+        seen.append(share)
+    assert sum(seen) == num_rows
+
+
+def test_a_long_row_is_a_micro_step_of_its_own() -> None:
+    assert num_micro_steps(8, 2, 100_000) == 4
+    assert num_micro_steps(8, 2, 256) == 1
+
+
+def test_chance_differs_by_each_of_its_four() -> None:
+    seeds = {chance_seed(*who) for who in [(1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 2, 1), (1, 1, 1, 2)]}
+    assert len(seeds) == 5
+    assert chance_seed(17, 3, 0, 0) == chance_seed(17, 3, 0, 0) < 2**63
+
+
+def test_lengths() -> None:
+    class Epochs:
+        def steps_for(self, epochs: float) -> int:
+            return int(epochs * 10)
+
+    job = TinyYard.job()
+    assert rows_per_step(job) == 8
+    assert total_steps(job, Epochs()) == 30
+    optimization = job.spec.optimization
+    for change, expected in [({"tokens": 257}, 2), ({"epochs": 2.5}, 25)]:
+        changed = optimization.model_copy(update={"steps": None, **change})
+        spec = job.spec.model_copy(update={"optimization": changed})
+        assert total_steps(job.model_copy(update={"spec": spec}), Epochs()) == expected
+
+
+def test_restarts_count_failures_in_a_row_and_a_commit_begins_anew() -> None:
+    restarts = Restarts(allowed=2, committed=10)
+    assert restarts.again(LOST, committed=10)
+    assert restarts.again(LOST, committed=10)
+    assert restarts.again(LOST, committed=20), "a commit came between"
+    assert restarts.again(LOST, committed=20)
+    assert not restarts.again(LOST, committed=20)
+    assert not Restarts(5, 0).again(replace(LOST, retryable=False), committed=50)
+
+
+def note(rank: int, message: str, *, time: float = 1.0, failure_class: str = "Internal") -> FailureNote:
+    return FailureNote(rank, time, failure_class, "RuntimeError", message, step=4)
+
+
+GLOO = "[pair.cc:553] Connection closed by peer [127.0.0.1]:32133"
+CAUSES = {
+    "a rank's own error, though the other's word came first": (
+        [note(0, GLOO, time=1.0), note(1, "division by zero", time=1.1)], {}, "Internal", 1),
+    "a death, not what broke after it": ([note(0, GLOO)], {1: "Worker exit type: SYSTEM_ERROR"}, "WorkerLost", 1),
+    "a word before the death": ([note(1, "stood", failure_class="Hang")], {1: "exit code 86"}, "Hang", 1),
+    "Ray kills for memory": ([], {0: "Task was killed due to the node running low on memory."}, "OutOfMemory", 0),
+    "Ray only guesses at memory": ([], {0: "(1) killed by the OOM killer due to high memory usage"}, "WorkerLost", 0),
+    "the controller died": ([], {-1: "The actor died"}, "WorkerLost", None),
+    "nobody said anything": ([], {}, "WorkerLost", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CAUSES)
+def test_the_first_cause_is_told(case: str) -> None:
+    notes, deaths, failure_class, rank = CAUSES[case]
+    failure = first_cause(notes, deaths)
+    assert (failure.failure_class, failure.rank) == (failure_class, rank)
+
+
+def test_notes_travel_through_a_folder_once(tmp_path: Path) -> None:
+    folder = tmp_path / "failures"
+    try:
+        raise StorageError("the disk is full", hint="make room")
+    except StorageError as error:
+        write_note(folder, note_of(error, rank=2, step=7, now=50.0))
+    write_note(folder, note(3, "of an earlier start", time=9.0))
+    (told,) = take_notes(folder, since=10.0)
+    assert (told.rank, told.step, told.failure_class, told.hint) == (2, 7, "Storage", "make room")
+    assert take_notes(folder, since=0.0) == []
+
+
+def test_memory_and_collateral_errors_are_known_by_their_words() -> None:
+    assert (
+        note_of(RuntimeError("DefaultCPUAllocator: can't allocate memory"), rank=0, step=1, now=0).failure_class
+        == "OutOfMemory"
+    )
+    assert not note_of(ValueError("a bug"), rank=0, step=1, now=0).retryable
+    assert note_of(RuntimeError(GLOO), rank=0, step=1, now=0).retryable
+
+
+def test_failures_are_raised_as_their_class() -> None:
+    raised = error_of(WorkerFailure("NonFiniteLoss", "step 3: …", rank=1, step=3, retryable=False))
+    assert isinstance(raised, NonFiniteLossError)
+    assert (raised.rank, raised.step, raised.retryable) == (1, 3, False)
+    assert isinstance(error_of(WorkerFailure("Storage", "full")), StorageError)
+    assert type(error_of(WorkerFailure("Internal", "a bug"))) is TrainingError
+
+
+def test_quantities() -> None:
+    assert (cpus("500m"), cpus("2"), memory_bytes("2Gi"), memory_bytes("1500M")) == (0.5, 2.0, 2**31, 1_500_000_000)
+    with pytest.raises(InvalidInputError):
+        cpus("much")
