@@ -22,6 +22,7 @@ from modelyard.errors import (
 )
 from modelyard.telemetry import redact
 from modelyard.train.task import WorkerFailure
+from modelyard.train.watch import WAITING
 
 # What a rank sees when another one has gone (gloo, NCCL, the store): never the first cause.
 COLLATERAL = (
@@ -91,7 +92,7 @@ def first_cause(notes: Sequence[FailureNote], deaths: Mapping[int, str]) -> Work
 
     `deaths` are ranks whose process vanished without a word, with how the launcher describes it.
     """
-    own = sorted((n for n in notes if not is_collateral(n.message)), key=lambda n: n.time)
+    own = sorted((n for n in notes if not is_collateral(n.message)), key=lambda n: (WAITING in n.message, n.time))
     if own:
         return _told(own[0])
     if deaths:

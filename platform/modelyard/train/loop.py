@@ -16,6 +16,7 @@ import torch
 
 from modelyard.train.batches import Batch
 from modelyard.train.objectives import Objective
+from modelyard.train.watch import WAITING
 
 
 class Engine(Protocol):
@@ -106,7 +107,7 @@ def train(parts: LoopParts, position: Position) -> Position:
         coming = parts.batch(step + 1) if step < parts.total_steps else None
         clock.lap("data")
 
-        parts.phase(step, "waiting for the other workers")
+        parts.phase(step, WAITING)
         wish = parts.stop_wished()
         loss_sum, coming_count, wishes = parts.workers.total(loss_here, coming.num_labels if coming else 0, wish)
         loss, stop = loss_sum / max(count, 1.0), wishes > 0

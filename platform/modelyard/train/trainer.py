@@ -36,6 +36,7 @@ from modelyard.train.schedules import learning_rate
 from modelyard.train.startup import StartClock
 from modelyard.train.task import Place, TrainOutcome, TrainTask
 from modelyard.train.validation import Validation
+from modelyard.train.watch import WAITING
 from modelyard.train.zero import EnginePlan, join_group, leave_group, open_engine
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -81,7 +82,7 @@ class Trainer:
         torch.set_num_threads(place.threads)
         self.device = _device(place)
         timeout = float(self.job.spec.fault_tolerance.hang_timeout_seconds)
-        self.phase(0, "waiting for the other workers")
+        self.phase(0, WAITING)
         join_group(place, self.device, timeout_seconds=timeout)
         self._stack.callback(leave_group)
         self.group = WorkerGroup(place.rank, place.world, self.device)

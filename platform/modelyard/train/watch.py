@@ -9,11 +9,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+WAITING = "waiting for the other workers"
+START_SECONDS = 900.0  # before the first step: loading and sharding a large model is no hang. Chosen by feel
 EXIT_CODE = 86  # tells a hang from other deaths in Ray's words about the worker
 
 
 class Watchdog:
-    """Ends the process when no phase begins for `timeout_seconds`. `told` is called before, with (step, phase)."""
+    """Ends the process when no phase begins for `timeout_seconds`; `told` is called before, with (step, phase).
+
+    Step 0 is the start, which has at least START_SECONDS.
+    """
 
     def __init__(self, stacks: Path, *, timeout_seconds: float, told: Callable[[int, str], None]) -> None:
         self._stacks = stacks
@@ -42,7 +47,8 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._ended.wait(min(1.0, self._timeout / 4)):
             step, name, began = self._now
-            if time.monotonic() - began < self._timeout:
+            allowed = self._timeout if step else max(self._timeout, START_SECONDS)
+            if time.monotonic() - began < allowed:
                 continue
             with self._stacks.open("a", encoding="utf-8") as file:
                 file.write(f"step {step} stood in {name!r} for {self._timeout:.0f} s; stacks of all threads:\n")

@@ -90,6 +90,9 @@ CAUSES = {
         [note(0, GLOO, time=1.0), note(1, "division by zero", time=1.1)], {}, "Internal", 1),
     "a death, not what broke after it": ([note(0, GLOO)], {1: "Worker exit type: SYSTEM_ERROR"}, "WorkerLost", 1),
     "a word before the death": ([note(1, "stood", failure_class="Hang")], {1: "exit code 86"}, "Hang", 1),
+    "a rank that stood, not the one that waited for it": (
+        [note(0, "stood in 'waiting for the other workers'", time=1.0), note(1, "stood in 'data'", time=1.5)],
+        {}, "Internal", 1),
     "Ray kills for memory": ([], {0: "Task was killed due to the node running low on memory."}, "OutOfMemory", 0),
     "Ray only guesses at memory": ([], {0: "(1) killed by the OOM killer due to high memory usage"}, "WorkerLost", 0),
     "the controller died": ([], {-1: "The actor died"}, "WorkerLost", None),
