@@ -21,6 +21,9 @@ from modelyard.serve.gateway import build_app
 from modelyard.serve.meters import Meters
 from modelyard.serve.service import Phase, Served, Service
 
+# A connection accepted a moment ago has not sent its request yet: uvicorn would take it for idle and end it.
+SETTLE_SECONDS = 0.5
+
 log = logging.getLogger(__name__)
 
 
@@ -50,8 +53,9 @@ class Replica:
     def __init__(self, plan: ReplicaPlan, listener: socket.socket) -> None:
         self._plan = plan
         self._service = Service(plan.served, Meters(plan.served.name))
-        self._loop = asyncio.new_event_loop()
-        self._server = uvicorn.Server(_uvicorn_config(self._service, plan))
+        config = _uvicorn_config(self._service, plan)
+        self._loop = (config.get_loop_factory() or asyncio.new_event_loop)()  # uvloop where there is one
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._listen, args=(listener,), name="gateway", daemon=True)
         if not plan.shared:
             self._thread.start()
@@ -74,10 +78,9 @@ class Replica:
         """Finish what is in flight (bounded by `drain_seconds`), refuse what is new, stop listening."""
         if not self._thread.is_alive():
             return
-        if not self._plan.shared:
-            draining = self._service.drain(self._plan.drain_seconds)
-            asyncio.run_coroutine_threadsafe(draining, self._loop).result()
-        self._server.should_exit = True  # uvicorn accepts no more, ends idle connections, waits for the others
+        leaving = self._accept_no_more() if self._plan.shared else self._service.drain(self._plan.drain_seconds)
+        asyncio.run_coroutine_threadsafe(leaving, self._loop).result()
+        self._server.should_exit = True  # uvicorn ends idle connections and waits for the others
         self._thread.join(self._plan.drain_seconds + 10)
 
     def _listen(self, listener: socket.socket) -> None:
@@ -89,6 +92,11 @@ class Replica:
             await self._opened()
         await self._server.serve(sockets=[listener])
         await self._service.drain(0)
+
+    async def _accept_no_more(self) -> None:
+        for accepting in self._server.servers:
+            accepting.close()
+        await asyncio.sleep(SETTLE_SECONDS)
 
     async def _opened(self) -> None:
         if self._service.phase is Phase.loading:

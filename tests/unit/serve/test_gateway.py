@@ -236,7 +236,7 @@ def test_metrics_carry_vllms_names(gateway: Running, client: openai.OpenAI) -> N
 
 def test_a_full_queue_answers_429_and_says_when(folder: Path) -> None:
     with running_gateway(folder, max_sequences=1) as gateway, ThreadPoolExecutor(1) as pool:
-        body = {"model": "tiny", "prompt": "a", "max_tokens": 100, "n": 30, "ignore_eos": True}
+        body = {"model": "tiny", "prompt": "a", "max_tokens": 100, "n": 12, "ignore_eos": True}
         busy = pool.submit(httpx.post, f"{gateway.url}/v1/completions", json=body, timeout=60)
         assert wait_until(lambda: gateway.load().waiting >= 4)
         refused = httpx.post(f"{gateway.url}/v1/completions", json={"model": "tiny", "prompt": "a"})

@@ -77,5 +77,5 @@ def test_of_two_replicas_one_may_go_and_no_request_fails(folder: Path) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
-    with listen("127.0.0.1", 0) as listener, pytest.raises(Exception, match=r"config\.json"):
+    with listen("127.0.0.1", 0) as listener, pytest.raises(Exception, match=r"has no tokenizer\.json"):
         Replica(ReplicaPlan(str(tmp_path), Served("tiny", "tiny@1")), listener.dup())
