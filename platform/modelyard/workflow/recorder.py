@@ -1,9 +1,14 @@
-"""News written into the run's events.jsonl: what happened, and when, for who comes later."""
+"""News written into the run's events.jsonl and driver.log: what happened, and when, for who comes later."""
 
 from __future__ import annotations
 
+import logging
+
 from modelyard.telemetry import Events
+from modelyard.workflow.lines import line_of
 from modelyard.workflow.news import Listener, News, Note, Progressed, RunEnded, StageBegan, StageDone, StageSkipped
+
+log = logging.getLogger(__name__)
 
 
 def recorded(events: Events, listener: Listener) -> Listener:
@@ -11,6 +16,8 @@ def recorded(events: Events, listener: Listener) -> Listener:
 
     def listen(news: News) -> None:
         _write(events, news)
+        if not isinstance(news, Progressed | RunEnded):
+            log.info("%s", line_of(news))
         listener(news)
 
     return listen
