@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -9,7 +11,6 @@ from typing import Any, Literal
 from modelyard.records import (
     Condition,
     FailureDigest,
-    Metrics,
     MetricValue,
     Phase,
     Progress,
@@ -45,7 +46,10 @@ def with_condition(conditions: Sequence[Condition], wanted: Condition) -> tuple[
 
 
 class Board:
-    """Holds the document of one run. Every method writes it to all sinks; progress at most once a second."""
+    """Holds the document of one run. Every method writes it to all sinks; progress at most once a second.
+
+    The stage at work and the thread that watches its workers both call: each change is made under one lock.
+    """
 
     def __init__(
         self, document: StatusDocument, *, sinks: Sequence[Sink], listener: Listener, clock: Clock = utc_now
@@ -55,6 +59,7 @@ class Board:
         self._listener = listener
         self._clock = clock
         self._written: datetime | None = None
+        self._lock = threading.RLock()
 
     def tell(self, news: News) -> None:
         """Pass news on to the watcher."""
@@ -66,67 +71,57 @@ class Board:
 
     def enter(self, phase: Phase, reason: Reason, message: str = "") -> None:
         """A new phase, with work going on."""
-        self.update(phase=phase, conditions=self._set("Progressing", "True", reason, message))
+        self._amend(self._condition("Progressing", "True", reason, message), phase=phase)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the document and write it."""
-        self.document = self.document.model_copy(update=changes)
-        self._write()
+        self._amend(**changes)
+
+    def condition(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
+        """Set one condition."""
+        self._amend(self._condition(kind, status, reason, message))
 
     def progress(self, news: Progressed) -> None:
         """Take a step's progress into the document; the watcher sees each, the sinks one a second."""
-        metrics = self.document.metrics
-        if news.loss is not None:
-            metrics = metrics.model_copy(update={"loss": news.loss})
-        if news.validation_loss is not None:
-            metrics = metrics.model_copy(update={"validation_loss": news.validation_loss})
-        self.document = self.document.model_copy(update={"progress": news.progress, "metrics": metrics})
+        learnt = {"loss": news.loss, "validation_loss": news.validation_loss}
+        with self._lock:
+            metrics = self.document.metrics.model_copy(update={k: v for k, v in learnt.items() if v is not None})
+            self.document = self.document.model_copy(update={"progress": news.progress, "metrics": metrics})
+            now = self._clock()
+            if self._written is None or (now - self._written).total_seconds() >= _PROGRESS_WRITE_SECONDS:
+                self._write()
         self.tell(news)
-        now = self._clock()
-        if self._written is None or (now - self._written).total_seconds() >= _PROGRESS_WRITE_SECONDS:
-            self._write()
 
     def evaluated(self, values: Sequence[MetricValue]) -> None:
         """What the evaluate stage measured."""
-        metrics = Metrics(
-            loss=self.document.metrics.loss,
-            validation_loss=self.document.metrics.validation_loss,
-            evaluation=tuple(values),
-        )
-        self.update(metrics=metrics)
+        with self._lock:
+            self._amend(metrics=self.document.metrics.model_copy(update={"evaluation": tuple(values)}))
 
-    def complete(self, reason: Reason = Reason.COMPLETED, message: str = "", phase: Phase = "Succeeded") -> None:
+    def complete(self, reason: Reason = Reason.COMPLETED, message: str = "") -> None:
         """The end that was hoped for."""
-        self._end("Complete", reason, message, phase=phase, last_failure=None, completion_time=self.now())
+        self._end("Complete", reason, message, phase="Succeeded", last_failure=None, completion_time=self.now())
 
     def failed(self, failure: FailureDigest) -> None:
         """The end that was not."""
-        end = self.now()
-        self._end(
-            "Failed",
-            failure.failure_class,
-            failure.message,
-            phase="Failed",
-            last_failure=failure,
-            completion_time=end,
-        )
+        ended = {"phase": "Failed", "last_failure": failure, "completion_time": self.now()}
+        self._end("Failed", failure.failure_class, failure.message, **ended)
 
     def suspended(self, failure: FailureDigest) -> None:
         """Stopped on purpose: nothing is lost, and the run has not ended."""
         self._end("Suspended", Reason.INTERRUPTED, failure.message, phase="Suspended", last_failure=failure)
 
     def _end(self, kind: str, reason: str, message: str, **changes: Any) -> None:
-        conditions = self._set("Progressing", "False", reason, message)
-        self.document = self.document.model_copy(update={"conditions": conditions})
-        self.update(conditions=self._set(kind, "True", reason, message), **changes)
+        stopped = self._condition("Progressing", "False", reason, message)
+        self._amend(stopped, self._condition(kind, "True", reason, message), **changes)
 
-    def condition(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
-        """Set one condition."""
-        self.update(conditions=self._set(kind, status, reason, message))
+    def _condition(self, kind: str, status: ConditionStatus, reason: str, message: str) -> Condition:
+        return Condition(type=kind, status=status, reason=reason, message=message, last_transition_time=self.now())
 
-    def _set(self, kind: str, status: ConditionStatus, reason: str, message: str) -> tuple[Condition, ...]:
-        wanted = Condition(type=kind, status=status, reason=reason, message=message, last_transition_time=self.now())
-        return with_condition(self.document.conditions, wanted)
+    def _amend(self, *wanted: Condition, **changes: Any) -> None:
+        with self._lock:
+            conditions = functools.reduce(with_condition, wanted, self.document.conditions)
+            self.document = self.document.model_copy(update={"conditions": conditions, **changes})
+            self._write()
 
     def _write(self) -> None:
         self._written = self._clock()
