@@ -1,5 +1,6 @@
 """What is so: the documents that the yard keeps and that users and programs read. No behaviour, no I/O."""
 
+from modelyard.errors import FailureClass
 from modelyard.records.lineage import (
     AliasChange,
     AliasRecord,
@@ -21,7 +22,6 @@ from modelyard.records.record import Part, Record
 from modelyard.records.status import (
     CheckpointState,
     Condition,
-    FailureClass,
     FailureDigest,
     FailurePlace,
     Metrics,
