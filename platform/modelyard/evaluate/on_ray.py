@@ -14,6 +14,7 @@ from modelyard.errors import ModelyardError
 from modelyard.evaluate.task import EvaluateTask, Report, run_task
 from modelyard.records import EvaluationRecord
 from modelyard.spec import WorkersSpec
+from modelyard.spec.quantities import quantity
 
 _POLL_SECONDS = 0.25
 
@@ -26,7 +27,7 @@ def launch(
     Ray must be up. `on_progress` may raise to cancel. Progress and the process's own output go into `scratch`.
     """
     gpus = workers.resources.gpu
-    cpus = max(1, round(float(workers.resources.cpu))) * (1 if gpus else workers.count)
+    cpus = max(1, int(quantity(workers.resources.cpu) * (1 if gpus else workers.count)))
     scratch.mkdir(parents=True, exist_ok=True)
     progress_file = scratch / "progress.json"
     progress_file.unlink(missing_ok=True)
