@@ -34,7 +34,9 @@ def work():
     import deepspeed, torch
     from transformers.models.llama import modeling_llama
     return time.time()
-result = TorchTrainer(work, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path=FOLDER)).fit()
+result = TorchTrainer(
+    work, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path=FOLDER)
+).fit()
 print("SECONDS", result.return_value - began)
 """
 
