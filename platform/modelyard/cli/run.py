@@ -95,9 +95,7 @@ def _last_words(document: StatusDocument, folder: RunFolder) -> None:
     if document.verdict:
         typer.echo(f"verdict   {document.verdict}")
     for metric in document.metrics.evaluation:
-        typer.echo(
-            f"{metric.suite}/{metric.metric} {metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}], {metric.items} items"
-        )
+        typer.echo(measured(metric))
     if document.model:
         typer.echo(f"model     registry://{document.model.name}@{document.model.version}")
     typer.echo(f"run       {_short(folder.path)}")

@@ -1,0 +1,21 @@
+"""What `modelyard run` says last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelyard.cli.run import _last_words
+from modelyard.records import Metrics, MetricValue, StatusDocument
+from modelyard.yard import RunFolder
+
+
+def test_a_metric_without_an_interval_is_told_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = MetricValue(suite="heldout", metric="bits_per_byte", value=2.5, items=3)
+    many = MetricValue(suite="heldout", metric="perplexity", value=9.0, low=8.5, high=9.5, items=300)
+    document = StatusDocument(kind="TrainingJob", name="q", run_id="q-1", metrics=Metrics(evaluation=(few, many)))
+    _last_words(document, RunFolder("q-1", tmp_path))
+    said = capsys.readouterr().out
+    assert "heldout/bits_per_byte 2.5000, 3 items" in said
+    assert "heldout/perplexity 9.0000 [8.5000, 9.5000], 300 items" in said
