@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 
 STILL_SECONDS = 90.0
-UNDISTURBED_SECONDS = 8.0  # longer than Ray takes to see that a process is gone
+UNDISTURBED_SECONDS = 25.0  # longer than Ray takes to act on the loss of one of its own processes
 SAVE_POINTS = (
     "checkpoint.save.begin",
     "checkpoint.fragments.half",
@@ -46,7 +46,7 @@ VICTIMS = {
     "controller": r"TrainController",
     "raylet": r"/raylet\b",
     "gcs_server": r"/gcs_server\b",
-    "dashboard": r"dashboard",
+    "dashboard": r"(?i)dashboard",
 }
 MANIFEST = """\
 apiVersion: modelyard.dev/v1alpha1
@@ -196,19 +196,20 @@ def documents() -> list[str]:
     return [" ".join(chance.choices(words, k=chance.randint(20, 90))) for _ in range(400)]
 
 
-def until(wanted: float, run: Run, seen: int) -> None:
-    """Wait until a step row beyond `wanted` was written after the first `seen` rows, or the driver ended."""
-    while run.alive() and not any(row["step"] >= wanted for row in run.rows()[seen:]):
+def reach(run: Run, step: int) -> None:
+    """Wait until the run has come to a step, starting it again when it is gone."""
+    while max((row["step"] for row in run.rows()), default=0) < step or not run.alive():
+        if not run.alive():
+            if run.driver is not None and run.driver.returncode == 0:
+                return
+            run.start()
         time.sleep(0.02)
 
 
 def strike(run: Run, kill: Kill, target: int, chance: random.Random) -> tuple[int, float, int]:
     """Bring the kill about; returns the victim's pid, the moment, and the number of rows before it."""
-    rows = len(run.rows())
     if kill.place == "step":
-        if not run.alive():
-            run.start()
-        until(target, run, 0 if run.committed() < target else rows)
+        reach(run, target)
         time.sleep(chance.uniform(0.0, 0.3))
         victim = run.victim(kill.victim, chance)
         if victim is None or not run.alive():
@@ -295,7 +296,7 @@ def main() -> None:
     arguments.add_argument("--kills", type=int, default=40)
     arguments.add_argument("--per-run", type=int, default=10, help="kills that one run must survive")
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--steps", type=int, default=600)
+    arguments.add_argument("--steps", type=int, default=2000)
     arguments.add_argument("--plan", default="", help="victim:place,… instead of a plan by seed")
     arguments.add_argument("--json", type=Path, help="write the outcomes to this file too")
     chosen = arguments.parse_args()

@@ -79,10 +79,11 @@ def run(
 
     # Signals reach the main thread only, and Ray Train would take them over there: the work gets a thread of its own.
     worker = threading.Thread(target=work, name="driver", daemon=True)
-    with stop_on_signals(wish.stop):
+    with stop_on_signals(wish.stop) as listen:
         worker.start()
         while worker.is_alive():
             worker.join(timeout=0.5)
+            listen()
     (result,) = outcome
     if isinstance(result, BaseException):
         raise result

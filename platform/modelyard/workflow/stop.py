@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -44,13 +44,14 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(stop: StopRequest) -> Iterator[None]:
+def stop_on_signals(stop: StopRequest) -> Iterator[Callable[[], None]]:
     """Turn SIGINT and SIGTERM into `stop.ask`; a second one acts as it would without us.
 
-    Outside the main thread (a notebook's worker, a test) signals stay as they are.
+    Yields a function to call now and then: it takes the signals back from Ray, whose start puts a handler of its own
+    in front that prints stack traces. Outside the main thread (a notebook's worker, a test) signals stay as they are.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -59,10 +60,14 @@ def stop_on_signals(stop: StopRequest) -> Iterator[None]:
         stop.ask(128 + number)
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
-    for number in before:
-        signal.signal(number, heard)
+    def listen() -> None:
+        if not stop.asked:
+            for number in before:
+                signal.signal(number, heard)
+
+    listen()
     try:
-        yield
+        yield listen
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
