@@ -38,10 +38,14 @@ def _silent(suite: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Text:
-    """A document to score: its token ids without begin and end, its UTF-8 bytes."""
+    """A document to score: its token ids without begin and end, its text in UTF-8.
+
+    `num_bytes` are those of the text as it was read: what a tokenizer gives back may be shorter (lower case, accents).
+    """
 
     tokens: Sequence[int]
     utf8: bytes
+    num_bytes: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class _Shelf:
             )
         for source in sources:
             for document in read_documents(source, root=self.root):
-                yield document.reason if isinstance(document, BadRecord) else Text((), document.text.encode())
+                yield document.reason if isinstance(document, BadRecord) else _fresh(document.text)
 
     def _validation_split(self, dataset_folder: Path) -> Iterator[Text]:
         split = open_split(dataset_folder, "validation")
@@ -74,7 +78,13 @@ class _Shelf:
         same = tokenizer.digest == self.model.tokenizer.digest
         for index in range(split.documents):
             tokens = split.tokens(index).tolist()
-            yield Text(tokens if same else (), tokenizer.decode(tokens).encode())
+            text = tokenizer.decode(tokens).encode()
+            yield Text(tokens if same else (), text, split.text_bytes(index))
+
+
+def _fresh(text: str) -> Text:
+    utf8 = text.encode()
+    return Text((), utf8, len(utf8))
 
 
 @dataclass
@@ -198,10 +208,10 @@ def _score(model: Model, batch: Sequence[Text], tally: _Tally, costs: npt.NDArra
         if not tokens or not np.isfinite(nats):
             tally.unscored["not_finite" if tokens else "no_tokens"] += 1
             continue
-        tally.rows.append((nats, len(scores.logprobs), int(scores.greedy.sum()), len(text.utf8)))
+        tally.rows.append((nats, len(scores.logprobs), int(scores.greedy.sum()), text.num_bytes))
         if costs is not None:
             tally.unigram += float(costs[list(stream.tokens[1:])].sum())
-        tally.text_bytes += len(text.utf8)
+        tally.text_bytes += text.num_bytes
         if tally.text_bytes <= LARGEST_XZ_BYTES:
             tally.texts.append(text.utf8)
 

@@ -107,6 +107,17 @@ def test_the_validation_split_and_its_references(model: Model, tmp_path: Path) -
     )
 
 
+def test_bits_per_byte_counts_the_bytes_that_were_read(model: Model, tmp_path: Path) -> None:
+    """Not those that a tokenizer which drops accents gives back: bits per byte would not be those of the text."""
+    dataset = write_dataset(tmp_path / "data", model)
+    suite = SuiteSpec(name="heldout", task="perplexity")
+    record = evaluate(model, [suite], root=tmp_path, dataset_folder=dataset, **FACTS)
+    sizes = dataset / "validation" / "textBytes.npy"
+    np.save(sizes, np.load(sizes) * 2)
+    doubled = evaluate(model, [suite], root=tmp_path, dataset_folder=dataset, **FACTS)
+    assert metric(doubled, "bits_per_byte") == pytest.approx(metric(record, "bits_per_byte") / 2)
+
+
 def test_what_cannot_be_scored_is_counted_with_its_reason(model: Model, tmp_path: Path) -> None:
     suite = suite_of(*lines_of(TEXTS), "{broken", json.dumps({"title": "no text"}), root=tmp_path)
     gate = GateSpec(metric="heldout/bits_per_byte", at_most=100.0)
