@@ -5,6 +5,7 @@ Lists those that count, verifies them, falls back. Knows no tensors and imports 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ def _whole(run: RunFolder, name: str, ranks: Ranks) -> tuple[Commit | None, str]
 
 
 def best(commits: Iterable[Commit], metric: str, mode: str = "min") -> Commit | None:
-    """The commit with the lowest (or, by mode "max", highest) value of a metric; of equals the earlier."""
-    measured = [commit for commit in commits if commit.record.metrics.get(metric) is not None]
+    """The commit with the lowest (or, by mode "max", highest) finite value of a metric; of equals the earlier."""
+    measured = [commit for commit in commits if math.isfinite(commit.record.metrics.get(metric, math.nan))]
     sign = -1.0 if mode == "max" else 1.0
     return min(measured, key=lambda commit: (sign * commit.record.metrics[metric], commit.step), default=None)

@@ -6,7 +6,6 @@ Called by rank 0 after a commit. Nothing of a later attempt is ever touched, nor
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +45,7 @@ def removable(
     newest_first = sorted(commits, key=lambda commit: (commit.attempt, commit.step), reverse=True)
     kept = {commit.name for commit in newest_first[: keep.last]}
     if keep.metric is not None:
-        finite = [c for c in newest_first if math.isfinite(c.record.metrics.get(keep.metric, math.nan))]
-        chosen = best(finite, keep.metric, keep.mode)
+        chosen = best(newest_first, keep.metric, keep.mode)
         kept |= {chosen.name} if chosen else set()
     return sorted(name for name in present if str(name) not in kept and name.attempt <= attempt)
 

@@ -141,17 +141,27 @@ def _together(ranks: Ranks, action: Callable[[], Any]) -> list[Any]:
     return [other["answer"] for other in messages]
 
 
-def restore(state: TrainingState, commit: Commit, *, ranks: Ranks = ALONE, training_digest: str | None = None) -> None:
+def restore(
+    state: TrainingState,
+    commit: Commit,
+    *,
+    ranks: Ranks = ALONE,
+    training_digest: str | None = None,
+    dataset_digest: str | None = None,
+) -> None:
     """Fill a freshly made engine with a commit, whatever worker count and ZeRO stage it is of; every rank calls.
 
-    Reads straight into the engine's own memory. Digests are `latest`'s business. Raises InvalidInputError when the
-    commit is of another model or training, IntegrityError when tensors or ranges are missing or too many.
+    Reads straight into the engine's own memory. Digests of files are `latest`'s business. Raises InvalidInputError
+    when the commit is of another model, training or dataset, IntegrityError when tensors or ranges are missing or
+    too many.
     """
     faults.point("checkpoint.restore.begin")
     record = commit.record
 
     def fill() -> str:
-        _check_same(commit, state.tensors(), training_digest)
+        _check_same(commit, state.tensors())
+        _check_origin(commit, "training", commit.record.training_digest, training_digest)
+        _check_origin(commit, "dataset", commit.record.dataset_digest, dataset_digest)
         with storage_errors("read", commit.folder), FragmentReader(commit.paths) as reader:
             _check_whole(commit, reader)
             state.prepare(record.scalars)
@@ -163,16 +173,18 @@ def restore(state: TrainingState, commit: Commit, *, ranks: Ranks = ALONE, train
     state.refresh(record.scalars)
 
 
-def _check_same(commit: Commit, model: Sequence[TensorRecord], training_digest: str | None) -> None:
+def _check_same(commit: Commit, model: Sequence[TensorRecord]) -> None:
     found = model_faults(commit.record.tensors, model)
     if found:
         raise InvalidInputError(
             f"checkpoint {commit.name} is of another model: {summary(found)}", hint="start anew with --fresh"
         )
-    if training_digest is not None and training_digest != commit.record.training_digest:
+
+
+def _check_origin(commit: Commit, what: str, recorded: str, wanted: str | None) -> None:
+    if wanted is not None and wanted != recorded:
         raise InvalidInputError(
-            f"checkpoint {commit.name} is of training {commit.record.training_digest}, this is {training_digest}",
-            hint="start anew with --fresh",
+            f"checkpoint {commit.name} is of {what} {recorded}, this run's is {wanted}", hint="start anew with --fresh"
         )
 
 

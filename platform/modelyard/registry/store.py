@@ -45,6 +45,7 @@ class Registry:
         name: str,
         folder: Path,
         *,
+        expected_digest: str | None = None,
         run_id: str,
         spec_digest: str,
         training_digest: str,
@@ -61,13 +62,18 @@ class Registry:
 
         The same run with the same bytes, verdict and metrics is the same version: a registration that was killed
         anywhere is finished by doing it again, one that was finished is returned as it stands.
-        Raises InvalidInputError for an empty folder, IntegrityError when the folder changes meanwhile, StorageError
-        when the disk refuses.
+        Raises InvalidInputError for an empty folder, IntegrityError when the folder is not what `expected_digest`
+        says or changes meanwhile, StorageError when the disk refuses.
         """
         checked_name(name, "model")
         digest, files = digest_folder(folder, leave_out=(RECORD,))
         if not files:
             raise InvalidInputError(f"{folder} is empty: nothing to register as {name!r}")
+        if expected_digest not in (None, digest):
+            raise IntegrityError(
+                f"{folder} has the digest {digest}, recorded was {expected_digest}",
+                hint="with --verify the run makes it anew",
+            )
         findings = digest_bytes(json.dumps([verdict, [metric.to_dict() for metric in metrics]]).encode())
         version = self._claim(ClaimRecord(name=name, version=1, run_id=run_id, digest=digest, findings=findings))
         point("registry.claimed")

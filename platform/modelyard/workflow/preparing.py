@@ -13,6 +13,7 @@ from modelyard.records import DatasetRecord, Progress, StageOutput, StageRecord
 from modelyard.spec import TrainingJob, training_digest
 from modelyard.workflow import references
 from modelyard.workflow.attempt import Attempt
+from modelyard.workflow.base_model import pin
 from modelyard.workflow.news import Note, Progressed
 from modelyard.workflow.stages import Made, output
 
@@ -51,7 +52,7 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
     )
     folder = attempt.yard.dataset_folder(record.digest)
     made = StageOutput(name="dataset", path=str(folder.relative_to(attempt.yard.root)), digest=record.digest)
-    return Made(outputs=(made,), summary=_summary(record))
+    return Made(outputs=(made,), summary=_summary(record), details=pin(attempt))
 
 
 def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:

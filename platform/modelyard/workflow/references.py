@@ -18,20 +18,30 @@ _HUB = "hf://"
 class ResolvedModel:
     """A model folder, the digest of its files, and how lineage names it (`name@3`, or the folder's path).
 
-    `dataset_digest` is that of what a registered version was trained on.
+    `reference` resolves to the same again: a version, no alias. `dataset_digest` is that of what a registered version
+    was trained on.
     """
 
     folder: Path
     digest: str
     label: str
+    reference: str
     dataset_digest: str | None = None
 
 
 def resolve_model(reference: str, *, root: Path, yard: yards.Yard) -> ResolvedModel:
-    """Find what a reference names. Raises NotFoundError, or InvalidInputError for a kind of name not built yet."""
+    """Find what a reference names; a registered version's bytes are verified.
+
+    Raises NotFoundError, IntegrityError that names the damaged file, or InvalidInputError for a kind of name not built
+    yet.
+    """
     if reference.startswith(_REGISTRY):
-        version, folder = registry.open_registry(yard).resolve(reference)
-        return ResolvedModel(folder, version.digest, f"{version.name}@{version.version}", version.dataset_digest)
+        books = registry.open_registry(yard)
+        found = books.resolve(reference)
+        books.verify(found)
+        version, folder = found
+        label = f"{version.name}@{version.version}"
+        return ResolvedModel(folder, version.digest, label, f"{_REGISTRY}{label}", version.dataset_digest)
     if reference.startswith(_HUB):
         raise InvalidInputError(
             f"{reference}: reading from the Hugging Face hub is not built yet",
@@ -41,7 +51,7 @@ def resolve_model(reference: str, *, root: Path, yard: yards.Yard) -> ResolvedMo
     if not (folder / "config.json").is_file():
         raise NotFoundError(f"{folder} is no model folder: it has no config.json", hint="name a Hugging Face folder")
     digest, _ = yards.digest_folder(folder)
-    return ResolvedModel(folder, digest, str(reference))
+    return ResolvedModel(folder, digest, str(folder), reference)  # with its slashes the label is no model's name
 
 
 def tokenizer_folder(model: ModelSpec, *, root: Path, yard: yards.Yard) -> Path | None:

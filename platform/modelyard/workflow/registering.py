@@ -10,6 +10,7 @@ from modelyard.records import ModelState, StageOutput, StageRecord
 from modelyard.spec import TrainingJob, spec_digest, training_digest
 from modelyard.workflow import evaluating, preparing, training
 from modelyard.workflow.attempt import Attempt
+from modelyard.workflow.base_model import base_model
 from modelyard.workflow.environment import code_version, environment
 from modelyard.workflow.stages import Made, output
 
@@ -30,11 +31,13 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
     wish = attempt.job.spec.register
     evaluation = evaluating.evaluation(attempt)
     train = attempt.records["train"]
-    base = training.base_model(attempt)
+    base = base_model(attempt)
     books = registry.open_registry(attempt.yard)
+    attempt.lease.check()
     version = books.register(
         wish.name,
         training.export_folder(attempt),
+        expected_digest=output(train, "export").digest,
         run_id=attempt.folder.run_id,
         spec_digest=spec_digest(attempt.job),
         training_digest=training_digest(attempt.job),
@@ -50,6 +53,7 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
     passed = evaluation is None or evaluation.verdict in (None, "Passed")
     moved = list(wish.aliases) if passed else []
     for alias in moved:
+        attempt.lease.check()  # a driver that was frozen since must not take an alias back
         books.set_alias(wish.name, alias, version.version, by=f"run {attempt.folder.run_id}", reason="register")
     attempt.board.update(model=ModelState(name=version.name, version=version.version, digest=version.digest))
     folder = attempt.yard.model_folder(version.name, version.version).relative_to(attempt.yard.root)

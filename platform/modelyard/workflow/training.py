@@ -17,19 +17,14 @@ from modelyard.errors import ModelyardError
 from modelyard.records import CheckpointState, Progress, StageOutput, StageRecord
 from modelyard.spec import TrainingJob
 from modelyard.spec.reasons import Reason
-from modelyard.workflow import preparing, references
+from modelyard.workflow import preparing
 from modelyard.workflow.attempt import Attempt
+from modelyard.workflow.base_model import base_model
 from modelyard.workflow.follow import Follower
 from modelyard.workflow.news import Note, Progressed
 from modelyard.workflow.stages import Made, output
 
 _POLL_SECONDS = 0.25
-
-
-def base_model(attempt: Attempt[TrainingJob]) -> references.ResolvedModel | None:
-    """The model that training starts from, None for random weights."""
-    reference = attempt.job.spec.model.from_
-    return references.resolve_model(reference, root=attempt.root, yard=attempt.yard) if reference else None
 
 
 def work(attempt: Attempt[TrainingJob]) -> Made:
@@ -112,7 +107,6 @@ class _Watch:
         self._metrics = Follower(attempt.folder.metrics, from_end=True)
         self._recent: deque[float] = deque(maxlen=20)
         self._told_to_stop = False
-        self._group = attempt.lease.attempt
 
     def until(self, done: threading.Event) -> None:
         """Poll until the launch has returned, then once more for the last rows."""
@@ -130,11 +124,12 @@ class _Watch:
 
     def _pass_on_stop(self) -> None:
         if self._attempt.stop.asked and not self._told_to_stop:
-            self._told_to_stop = True
             yards.replace(
                 self._attempt.folder.control,
                 b'{"stop": true, "attempt": %d}\n' % self._attempt.lease.attempt,
+                guard=self._attempt.lease.check,
             )
+            self._told_to_stop = True
             self._attempt.board.tell(Note("stopping: the workers commit at the end of this step"))
 
     def _take(self, row: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from modelyard.spec import TrainingJob, training_digest
 from modelyard.spec.reasons import Reason
 from modelyard.workflow import evaluating, preparing, registering, training
 from modelyard.workflow.attempt import Attempt
+from modelyard.workflow.base_model import base_model
 from modelyard.workflow.stages import Stage
 
 TrainingAttempt = Attempt[TrainingJob]
@@ -18,7 +19,7 @@ TrainingAttempt = Attempt[TrainingJob]
 
 def begin(attempt: TrainingAttempt) -> None:
     """Look whether what the manifest names is there; then start Ray while the text is prepared, unless it stands."""
-    training.base_model(attempt)
+    base_model(attempt)
     if yards.read_stage(attempt.folder, "prepare") is None:
         preparing.find(attempt)
     attempt.board.enter("Pending", Reason.PREPARING)
@@ -46,7 +47,7 @@ def weigh(record: EvaluationRecord | None) -> None:
 
 
 def _train_inputs(attempt: TrainingAttempt) -> dict[str, Any]:
-    base = training.base_model(attempt)
+    base = base_model(attempt)
     return {
         "training": training_digest(attempt.job),
         "dataset": preparing.dataset(attempt).digest,

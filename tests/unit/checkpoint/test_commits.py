@@ -328,6 +328,14 @@ def test_another_training_is_refused(run: RunFolder) -> None:
         checkpoint.restore(small_state().blank(), commit, training_digest="sha256:" + "3" * 64)
 
 
+def test_another_dataset_is_refused(run: RunFolder) -> None:
+    commit = checkpoint.save(small_state(), run, facts(5, 1))
+    blank = small_state().blank()
+    with pytest.raises(InvalidInputError, match="is of dataset sha256:2222"):
+        checkpoint.restore(blank, commit, dataset_digest="sha256:" + "3" * 64)
+    assert not blank.values["layer.weight", MASTER].any()
+
+
 def test_the_driver_lists_commits_without_torch(run: RunFolder) -> None:
     import subprocess
     import sys

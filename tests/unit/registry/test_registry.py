@@ -66,6 +66,14 @@ def test_the_same_registration_again_is_the_same_version(registry: Registry, mod
     assert [record.version for record in registry.versions("quickstart")] == [1]
 
 
+def test_a_folder_that_is_not_the_one_recorded_is_not_registered(registry: Registry, model: Path) -> None:
+    digest, _ = digest_folder(model)
+    (model / "config.json").write_text('{"rewritten": true}')
+    with pytest.raises(IntegrityError, match="recorded was sha256:"):
+        _register(registry, model, expected_digest=digest)
+    assert registry.names() == []
+
+
 def test_another_run_other_bytes_or_another_finding_is_another_version(registry: Registry, model: Path) -> None:
     _register(registry, model)
     assert _register(registry, model, run_id="job-99999999").version == 2
