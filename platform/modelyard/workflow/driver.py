@@ -106,8 +106,9 @@ class _Wish:
 
 def _hold(wish: _Wish) -> StatusDocument:
     folder = wish.folder
-    with yards.take_over(folder, commits=lambda: [] if wish.options.fresh else committed_names(folder)) as lease:
-        if wish.options.fresh:
+    fresh = wish.options.fresh
+    with yards.take_over(folder, commits=lambda: committed_names(folder), fresh=fresh) as lease:
+        if fresh:
             forget(folder)
         with _logged(folder):
             yards.replace(folder.manifest, _written(wish.manifest, defaults=False))

@@ -101,12 +101,14 @@ def take_over(
     run: RunFolder,
     *,
     commits: Callable[[], Sequence[str]] = NO_COMMITS,
+    fresh: bool = False,
     stale_seconds: float = STALE_SECONDS,
     now: Callable[[], float] = time.time,
     beat_seconds: float = BEAT_SECONDS,
 ) -> Lease:
     """Claim a run for this driver; `commits` names the checkpoint folders that count at this moment.
 
+    With `fresh` nothing that earlier attempts made counts from now on, neither commits nor stages.
     Raises RunHeldError, naming the holder, while another driver lives.
     """
     while True:
@@ -116,7 +118,8 @@ def take_over(
         heartbeat = _heartbeat_path(run, number)
         replace(heartbeat, b"")
         with contextlib.suppress(ConflictError):  # another driver was first: look at it
-            _claim(run, number, "driver", number, commits=commits(), at=now())
+            counted, stages = ((), {}) if fresh else (commits(), _standing_stages(run))
+            _claim(run, number, "driver", number, commits=counted, stages=stages, at=now())
             break
     sweep(run.attempts, older_than_seconds=stale_seconds)
     for folder in (run.path, run.stages("train").parent, *run.checkpoints.glob("step-*")):
@@ -135,7 +138,8 @@ def claim_group(run: RunFolder, *, driver: int, commits: Callable[[], Sequence[s
         counted = commits()
         check_attempt(run, driver)
         with contextlib.suppress(ConflictError):
-            _claim(run, number, "group", driver, commits=counted, at=time.time())
+            stages = _standing_stages(run)
+            _claim(run, number, "group", driver, commits=counted, stages=stages, at=time.time())
             return number
 
 
@@ -238,12 +242,14 @@ def _refuse_living(
         )
 
 
-def _claim(run: RunFolder, number: int, role: str, driver: int, *, commits: Sequence[str], at: float) -> None:
+def _claim(
+    run: RunFolder, number: int, role: str, driver: int, *, commits: Sequence[str], stages: dict[str, str], at: float
+) -> None:
     who = this_process()
     record = AttemptRecord(
         attempt=number, role=role, driver=driver, host=who.host, pid=who.pid, process_start=who.process_start,
         boot_id=who.boot_id, pid_namespace=who.pid_namespace, claimed=_rfc3339(at), commits=tuple(commits),
-        stages=_standing_stages(run),
+        stages=stages,
     )  # fmt: skip
     publish(run.attempts / f"{number:08d}.json", record.to_json())
 

@@ -264,3 +264,13 @@ def test_damaged_and_newer_claims_are_refused_by_name(run: RunFolder) -> None:
     path.write_text('{"schema": 1}')
     with pytest.raises(IntegrityError, match=r"00000001\.json is not a AttemptRecord"):
         take_over(run)
+
+
+def test_a_fresh_start_leaves_nothing_counting_before_anything_is_removed(run: RunFolder) -> None:
+    with take_over(run):
+        publish_stage(run, _stage(1, "old"))
+    with take_over(run, commits=lambda: ["step-00000005.a1"], fresh=True):
+        assert read_stage(run, "train") is None
+        assert not counts(claims(run), 1, "step-00000005.a1")
+    with take_over(run):
+        assert read_stage(run, "train") is None, "killed right after its claim, a fresh start stays one"
