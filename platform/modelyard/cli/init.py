@@ -19,7 +19,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace the file when it exists.")] = False,
 ) -> None:
     """Look at a folder of text and write a TrainingJob that fits it, with comments; `modelyard run -f` takes it."""
-    from modelyard.errors import ConflictError
+    from modelyard.errors import ConflictError, UsageError
     from modelyard.spec.starter import look_at, starter_manifest
 
     found = look_at(data)
@@ -29,5 +29,8 @@ def init(
         return
     if output.exists() and not force:
         raise ConflictError(f"{output} exists", hint="name another file, or add --force")
-    output.write_text(text)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}", hint="name another file with -o") from error
     typer.echo(f"{output}: {found.summary}. Next: modelyard run -f {output}")

@@ -30,6 +30,7 @@ class Found:
     format: str
     ending: str
     files: int
+    others: int  # of text too, but with another ending: not in the manifest
     size_bytes: int
     nested: bool
     column: str
@@ -38,7 +39,9 @@ class Found:
     @property
     def summary(self) -> str:
         kind = "JSON lines" if self.format == "jsonl" else "text"
-        return f"{self.files} files of {kind}, {self.size_bytes / 1e6:.1f} MB"
+        size = f"{self.size_bytes / 1e6:.1f} MB" if self.size_bytes >= 1e5 else f"{self.size_bytes / 1e3:.1f} kB"
+        rest = f" ({self.others:,} with other endings left out)" if self.others else ""
+        return f"{self.files:,} {'file' if self.files == 1 else 'files'} of {kind}, {size}{rest}"
 
 
 def look_at(folder: Path) -> Found:
@@ -52,13 +55,16 @@ def look_at(folder: Path) -> Found:
         )
     ending = _commonest(_ending(file) for file in files)
     chosen = [file for file in files if _ending(file) == ending]
-    kind = ENDINGS["." + ending.split(".")[1]]
-    size_bytes = sum(file.stat().st_size * (UNPACKED if file.suffix in PACKED else 1) for file in chosen)
+    kind = ENDINGS["." + ending.lower().split(".")[1]]
+    size_bytes = sum(file.stat().st_size * (UNPACKED if _packing(file) else 1) for file in chosen)
+    if not size_bytes:
+        raise BadDataError(f"the {ending} files in {folder} are all empty", hint="put text into them, or name others")
     return Found(
         folder=_as_written(folder),
         format=kind,
         ending=ending,
         files=len(chosen),
+        others=len(files) - len(chosen),
         size_bytes=size_bytes,
         nested=any(file.parent != folder for file in chosen),
         column=_text_column(chosen[0]) if kind == "jsonl" else "text",
@@ -125,9 +131,13 @@ def _text_files(folder: Path) -> Iterator[Path]:
 def _ending(file: Path) -> str:
     """`.jsonl.gz` of `a.jsonl.gz`; "" when it is not text that is read."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
-    packed = file.suffixes[-1] if suffixes and suffixes[-1] in PACKED else ""
+    packed = file.suffixes[-1] if _packing(file) else ""
     plain = suffixes[:-1] if packed else suffixes
     return file.suffixes[len(plain) - 1] + packed if plain and plain[-1] in ENDINGS else ""
+
+
+def _packing(file: Path) -> str:
+    return file.suffix.lower() if file.suffix.lower() in PACKED else ""
 
 
 def _commonest(endings: Iterable[str]) -> str:
@@ -147,9 +157,9 @@ def _text_column(file: Path) -> str:
 
 
 def _first_line(file: Path) -> bytes | str:
-    if file.suffix == ".zst":
+    if _packing(file) == ".zst":
         return '{"text": ""}'  # unpacking it needs the platform's packages: taken for the usual form
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+    with gzip.open(file) if _packing(file) else file.open("rb") as opened:
         return opened.readline(1 << 26)
 
 

@@ -75,6 +75,8 @@ def test_init_writes_what_validates(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert f"modelyard run -f {job}" in done.stdout
     assert _modelyard("validate", "-f", str(job), "--no-count").returncode == 0
+    nowhere = _modelyard("init", "--data", str(tmp_path / "texts"), "-o", str(tmp_path / "none" / "job.yaml"))
+    assert (nowhere.returncode, "cannot be written: No such file" in nowhere.stderr) == (2, True)
     again = _modelyard("init", "--data", str(tmp_path / "texts"), "-o", str(job))
     assert again.returncode == 1
     assert "--force" in again.stderr

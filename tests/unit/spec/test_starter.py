@@ -87,11 +87,29 @@ def test_larger_text_gets_a_larger_model(tmp_path: Path) -> None:
     assert job.spec.optimization.steps == 13950
 
 
+def test_endings_in_capitals(tmp_path: Path) -> None:
+    assert _job(_texts(tmp_path / "loud", 2, ".TXT")).spec.data.train[0].path.endswith("loud/*.TXT")
+    with gzip.open(tmp_path / "loud" / "a.JSONL.GZ", "wt") as packed:
+        packed.write('{"body": "words"}\n')
+    for file in tmp_path.rglob("*.TXT"):
+        file.unlink()
+    assert look_at(tmp_path / "loud").column == "body"
+
+
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    found = look_at(_texts(_texts(tmp_path / "mixed", 1), 2, ".md"))
+    assert found.summary == "2 files of text, 0.4 kB (1 with other endings left out)"
+
+
 def test_nothing_to_read(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no folder"):
         look_at(tmp_path / "none")
     with pytest.raises(NotFoundError, match="holds no text"):
         look_at(tmp_path)
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(BadDataError, match="all empty"):
+        look_at(tmp_path)
+    (tmp_path / "a.txt").unlink()
     (tmp_path / "a.jsonl").write_text("{broken\n")
     with pytest.raises(BadDataError, match=r"a\.jsonl:1 is not a JSON record"):
         look_at(tmp_path)
