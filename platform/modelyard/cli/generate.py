@@ -45,6 +45,7 @@ def generate(
     _quiet()
     from modelyard.infer import SamplingParams, open_model
 
+    _check_device(device)
     params = SamplingParams(
         max_tokens=MAX_TOKENS if max_tokens is None else max_tokens,
         temperature=temperature,
@@ -93,12 +94,33 @@ def _quiet() -> None:
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed, where installed, warns that it found no GPU
 
 
+def _check_device(device: str) -> None:
+    from modelyard.errors import UsageError
+
+    kind, _, number = device.partition(":")
+    if kind not in {"cpu", "cuda"} or (number and not number.isdigit()):
+        raise UsageError(f"--device is {device!r}", hint="write cpu, cuda or cuda:0")
+    if kind == "cuda":
+        import torch
+
+        if int(number or 0) >= torch.cuda.device_count():
+            raise UsageError(f"--device is {device}, but PyTorch sees {torch.cuda.device_count()} CUDA devices here")
+
+
 def _find(model: str, yard: str | None) -> tuple[str, Path]:
     """(name, folder) of a model; a registered one is verified first. A bare word is a name of the registry."""
     from modelyard.cli.places import the_yard
+    from modelyard.errors import InvalidInputError, NotFoundError
     from modelyard.registry import open_registry
 
+    if model.startswith("hf://"):
+        raise InvalidInputError(
+            f"{model}: reading from the Hugging Face hub is not built yet",
+            hint="download the model's folder and name it by its path",
+        )
     if not model.startswith(REGISTRY) and (os.sep in model or Path(model).is_dir()):
+        if not Path(model).is_dir():
+            raise NotFoundError(f"there is no folder {model}", hint="`modelyard models` lists what is registered")
         return model, Path(model)
     registry = open_registry(the_yard(yard))
     version = registry.resolve(model)

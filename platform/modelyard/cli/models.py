@@ -31,6 +31,7 @@ def models(
         for record in registry.versions(model):
             if verify:
                 registry.verify(record)
+                typer.echo(f"{model}@{record.version}: {len(record.files)} files are as registered", err=True)
             pointing = [alias for alias, version in aliases.items() if version == record.version]
             rows.append(_row(record, pointing))
             documents.append({**record.to_dict(), "aliases": pointing})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from modelyard.cli.output import Format, OutputOption, YardOption, age, emit
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def runs(yard: YardOption = None, output: OutputOption = Format.table) -> None:
     """List runs: name, phase, step, loss, model, age."""
     from modelyard.cli.places import the_yard
-    from modelyard.errors import NotFoundError
+    from modelyard.errors import IntegrityError, NotFoundError
     from modelyard.workflow.standing import status_of
 
     documents = []
@@ -23,6 +25,8 @@ def runs(yard: YardOption = None, output: OutputOption = Format.table) -> None:
             documents.append(status_of(folder))
         except NotFoundError:
             continue  # claimed, but its driver died before it wrote anything
+        except IntegrityError as error:  # one damaged file must not hide the other runs
+            typer.echo(f"warning: {error}", err=True)
     if output is Format.table:
         documents.sort(key=lambda document: document.start_time or "")
         emit([_row(document) for document in documents], output, columns=_COLUMNS)

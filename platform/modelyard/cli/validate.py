@@ -70,15 +70,15 @@ def _training(job: TrainingJob, parameters: int | None) -> str:
     wish = spec.optimization
     size = f" of {_millions(parameters)} parameters" if parameters is not None else ""
     length = (
-        _several(wish.steps, "step")
+        f"{_several(wish.steps, 'step')} of"
         if wish.steps
-        else f"{wish.epochs:g} epochs"
+        else f"{wish.epochs:g} {'epoch' if wish.epochs == 1 else 'epochs'} in batches of"
         if wish.epochs
-        else f"{wish.tokens} tokens"
+        else f"{wish.tokens} tokens in batches of"
     )
     batch = wish.sequences_per_step(spec.data.sequence_length) * spec.data.sequence_length
     return (
-        f"{spec.model.architecture or spec.model.from_}{size}, {length} of {batch} tokens, "
+        f"{spec.model.architecture or spec.model.from_}{size}, {length} {batch} tokens, "
         f"{_several(spec.workers.count, 'worker')}, ZeRO {spec.sharding.zero_stage}"
     )
 

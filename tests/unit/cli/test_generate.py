@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from modelyard.cli.app import app
-from modelyard.errors import InvalidInputError, NotFoundError
+from modelyard.errors import InvalidInputError, NotFoundError, UsageError
 from support.tiny_models import write_tiny_model
 
 RUNNER = CliRunner()
@@ -50,3 +50,23 @@ def test_the_default_length_is_cut_to_what_fits(folder: str) -> None:
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["generate", str(tmp_path), "-p", "a"])
     assert isinstance(result.exception, NotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "words"),
+    [
+        ("./nowhere", NotFoundError, "no folder ./nowhere"),
+        ("hf://gpt2", InvalidInputError, "not built yet"),
+    ],
+)
+def test_a_model_that_is_not_there(model: str, error: type[Exception], words: str) -> None:
+    result = RUNNER.invoke(app, ["generate", model, "-p", "a"])
+    assert isinstance(result.exception, error)
+    assert words in str(result.exception)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:99"])
+def test_a_device_that_is_not_there(folder: str, device: str) -> None:
+    result = RUNNER.invoke(app, ["generate", folder, "-p", "a", "--device", device])
+    assert isinstance(result.exception, UsageError)
+    assert device in str(result.exception)
