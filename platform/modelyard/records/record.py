@@ -43,7 +43,8 @@ class Record(Part):
             document = json.loads(text)
             schema = document.pop("schema")
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise IntegrityError(f"{origin} is not a {cls.__name__}: {error!r}") from error
+            why = f"it is no JSON: {error}" if isinstance(error, ValueError) else "it has no schema"
+            raise IntegrityError(f"{origin} is damaged, no {cls.__name__}: {why}") from error
         if not isinstance(schema, int) or schema > cls.SCHEMA:
             raise NewerLayoutError(
                 f"{origin} has schema {schema}; this Modelyard reads up to {cls.SCHEMA}",

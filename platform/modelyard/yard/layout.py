@@ -195,7 +195,7 @@ def checked_name(name: str, what: str) -> str:
     """A name that is a label and so never a path; raises InvalidInputError that says the rule."""
     if not NAME.fullmatch(name):
         raise InvalidInputError(
-            f"{name!r} is no name for a {what}",
+            f"{name!r} is no name for {'an' if what[0] in 'aeiou' else 'a'} {what}",
             hint="lower-case letters, digits and inner dashes, at most 63: [a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
         )
     return name
@@ -205,7 +205,10 @@ def _check_schema(marker: Path, text: bytes) -> None:
     try:
         schema = json.loads(text)["schema"]
     except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{marker} does not describe a yard: {error!r}") from error
+        raise IntegrityError(
+            f"{marker} is damaged: it does not describe a yard",
+            hint=f'a yard of layout {SCHEMA} has {{"schema": {SCHEMA}}} there',
+        ) from error
     if not isinstance(schema, int) or schema > SCHEMA:
         raise NewerLayoutError(
             f"the yard {marker.parent} has layout {schema}; this Modelyard knows up to {SCHEMA}",
