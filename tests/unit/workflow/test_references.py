@@ -1,0 +1,35 @@
+"""What is loaded by a registry's name is what was registered, for every verb that loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import modelyard
+from modelyard import yard as yards
+from modelyard.errors import IntegrityError
+from modelyard.registry import open_registry
+from modelyard.workflow.references import resolve_model
+
+ZERO = "sha256:" + "0" * 64
+
+
+def test_a_flipped_bit_is_named_and_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    yard = yards.open_yard(tmp_path / "yard")
+    open_registry(yard).register(
+        "base", folder, run_id="r", spec_digest=ZERO, training_digest=ZERO, dataset_digest=ZERO, code_version="0"
+    )
+    assert resolve_model("registry://base", root=tmp_path, yard=yard).label == "base@1"
+
+    weights = yard.model_folder("base", 1) / "model.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(b"weightr")
+    with pytest.raises(IntegrityError, match=r"model\.safetensors is damaged"):
+        resolve_model("registry://base@1", root=tmp_path, yard=yard)
+    with pytest.raises(IntegrityError, match=r"model\.safetensors is damaged"):
+        modelyard.load("registry://base", root=tmp_path)
