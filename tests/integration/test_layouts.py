@@ -9,9 +9,11 @@ import os
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 from modelyard import data, yard
-from modelyard.checkpoint import committed
+from modelyard.checkpoint import assemble, committed
 from modelyard.train.failures import FailureNote
 from modelyard.train.task import TrainOutcome, TrainTask
 from support.training_jobs import (
@@ -38,7 +40,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyYard:
 @pytest.fixture(scope="module")
 def plain(tiny: TinyYard) -> dict[int, float]:
     """A plain PyTorch loop: one document's piece at a time, no packing, no DeepSpeed, one process."""
-    import torch
     from torch.nn import functional
 
     from modelyard.model import TokenizerFacts, build
@@ -249,3 +250,19 @@ def test_logs_are_per_rank_and_hold_no_secret(tiny: TinyYard) -> None:
     logs = Path(task.run_folder) / "train" / "logs"
     assert sorted(path.name for path in logs.glob("*.log")) == ["rank-0.log", "rank-1.log"]
     assert all("sesame" not in path.read_text(encoding="utf-8") for path in logs.iterdir())
+
+
+def test_the_best_weights_are_exported_when_the_manifest_asks_for_them(tiny: TinyYard) -> None:
+    wild = ("optimization.optimizer.learningRate=0.5", "optimization.schedule.name=constant", "optimization.steps=20")
+    often = ("checkpoint.everySteps=2", "evaluation.everySteps=2")
+    best = ("checkpoint.keep.best.metric=validation/loss", "register.from=best")
+    task = tiny.task("best", *wild, *often, *best)
+    outcome = train_through(task, 2)
+    commits = committed(tiny.yard.run("best"))
+    chosen = min(commits, key=lambda commit: commit.record.metrics["validation/loss"])
+    assert chosen.step < outcome.step == 20, "a rate so high makes the last weights worse than earlier ones"
+    assert outcome.export_step == chosen.step
+    exported = safetensors.torch.load_file(Path(outcome.export) / "model.safetensors")
+    masters = dict(assemble(chosen))
+    assert exported.keys() == masters.keys()
+    assert all(torch.equal(exported[name], masters[name]) for name in masters)

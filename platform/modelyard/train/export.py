@@ -11,6 +11,7 @@ from modelyard import checkpoint
 from modelyard.checkpoint import Commit
 from modelyard.model import model_card, save_folder
 from modelyard.spec import TrainingJob
+from modelyard.yard import fsync_tree
 
 
 def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, tokenizer_folder: Path) -> int:
@@ -29,6 +30,7 @@ def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, t
     }
     card = model_card(job.spec.register.name, model_type=config.model_type, parameters=parameters, facts=facts)
     save_folder(checkpoint.assemble(commit), config, out, tokenizer_folder=tokenizer_folder, card=card, dtype=dtype)
+    fsync_tree(out)  # the stage's record, which follows, is durable: what it names must be too
     return parameters
 
 

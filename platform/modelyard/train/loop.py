@@ -63,7 +63,6 @@ class Position:
     step: int = 0
     tokens: int = 0
     loss: float | None = None
-    committed_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class LoopParts:
 
 def train(parts: LoopParts, position: Position) -> Position:
     """Train from `position` to the last step, or to the step in which a stop was wished; that one is committed."""
-    step, tokens, loss, committed = position.step, position.tokens, position.loss, position.committed_step
+    step, tokens, loss = position.step, position.tokens, position.loss
     if step >= parts.total_steps:
         return position
     parts.phase(step + 1, "data")
@@ -125,7 +124,7 @@ def train(parts: LoopParts, position: Position) -> Position:
         tokens += int(count)
         last = stop or step == parts.total_steps
         validation, validation_seconds = None, None
-        if parts.evaluate_every and (step % parts.evaluate_every == 0 or (last and not stop)):
+        if parts.evaluate_every and (step % parts.evaluate_every == 0 or step == parts.total_steps):
             parts.phase(step, "validation")
             validation = parts.evaluate()
             validation_seconds = clock.lap("validation")
@@ -139,10 +138,9 @@ def train(parts: LoopParts, position: Position) -> Position:
         if last or step % parts.checkpoint_every == 0:
             parts.phase(step, "checkpoint")
             parts.checkpoint(record)
-            committed = step
         if coming is not None:
             batch, count = coming, coming_count
-    return Position(step, tokens, loss, committed)
+    return Position(step, tokens, loss)
 
 
 def _forward_backward(parts: LoopParts, step: int, batch: Batch, weight: float) -> float:

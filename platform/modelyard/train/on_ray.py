@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +74,7 @@ def stop_ray() -> None:
     ray.shutdown()
     folder = _session.pop("folder", None)
     if folder:
-        shutil.rmtree(folder, ignore_errors=True)
+        close_scratch(Path(folder))
 
 
 def launch(
@@ -129,7 +128,7 @@ class _Rendezvous(Backend):  # type: ignore[misc]  # Ray is untyped
 
 
 def _start_local(workers: WorkersSpec, log_dir: Path, temp_dir: Path | None) -> None:
-    folder = temp_dir or Path(tempfile.mkdtemp(prefix="my-"))  # short: a socket's path holds 107 bytes
+    folder = temp_dir or open_scratch()  # short: a socket's path holds 107 bytes
     if temp_dir is None:
         _session["folder"] = str(folder)
     ray.init(

@@ -41,7 +41,8 @@ class Place:
 class TrainOutcome:
     """How training ended. `stopped`: it was asked to stop, is committed, and can go on.
 
-    `checkpoint` and `export` are folders; `export` is empty when training stopped early.
+    `checkpoint` and `export` are folders; `export` is empty when training stopped early. `export_step` is the step of
+    the exported weights: the last, or the best.
     """
 
     step: int
@@ -51,6 +52,7 @@ class TrainOutcome:
     stopped: bool
     checkpoint: str
     export: str = ""
+    export_step: int = 0
     parameters: int = 0
 
 

@@ -160,17 +160,19 @@ class Trainer:
         )
         self._stack.callback(self.journal.close)
         self.commit: Commit | None = found.commit
-        self.validation_losses: dict[int, float] = {}
         if self.place.rank == 0:
             for warning in found.warnings:
                 self.events.add("CheckpointSkipped", message=warning)
         if found.commit is None:
             self.clock.lap("restore")
             return Position()
-        checkpoint.restore(self.state, found.commit, ranks=self.ranks, training_digest=spec.training_digest(self.job))
+        checkpoint.restore(
+            self.state, found.commit, ranks=self.ranks,
+            training_digest=spec.training_digest(self.job), dataset_digest=self.dataset.digest,
+        )  # fmt: skip
         self.clock.lap("restore")
         record = found.commit.record
-        return Position(record.step, record.tokens, record.metrics.get("loss"), record.step)
+        return Position(record.step, record.tokens, record.metrics.get("loss"))
 
     def _parts(self) -> LoopParts:
         evaluation, optimization = self.job.spec.evaluation, self.job.spec.optimization
@@ -204,7 +206,7 @@ class Trainer:
             return None
         return Validation(
             split, sequence_length=data.sequence_length, packing=data.packing, rows_at_once=self.num_rows,
-            group=self.group, device=self.device,
+            micro_steps=self.micro_steps, group=self.group, device=self.device,
         )  # fmt: skip
 
     def _batch(self, step: int) -> Batch:
@@ -280,12 +282,7 @@ class Trainer:
     def _finish(self, end: Position) -> TrainOutcome:
         assert self.commit is not None
         stopped = end.step < self.total_steps
-        if not stopped and self.place.rank == 0:
-            self.phase(end.step, "export")
-            export_commit(
-                self.commit, self.config, self.job, self.run_folder.export,
-                tokenizer_folder=Path(self.task.dataset_folder) / "tokenizer",
-            )  # fmt: skip
+        export_step = 0 if stopped else self._export(end.step)
         self.group.barrier()
         return TrainOutcome(
             step=end.step,
@@ -295,8 +292,37 @@ class Trainer:
             stopped=stopped,
             checkpoint=str(self.commit.folder),
             export="" if stopped else str(self.run_folder.export),
+            export_step=export_step,
             parameters=self._num_parameters(),
         )
+
+    def _export(self, step: int) -> int:
+        """Rank 0 writes the folder that is registered; returns the step of its weights."""
+        exported = 0
+        if self.place.rank == 0:
+            self.phase(step, "export")
+            commit = self._chosen_commit()
+            yard.check_attempt(self.run_folder, self.attempt)
+            export_commit(
+                commit, self.config, self.job, self.run_folder.export,
+                tokenizer_folder=Path(self.task.dataset_folder) / "tokenizer",
+            )  # fmt: skip
+            exported = commit.step
+        else:
+            self.phase(step, WAITING)
+        return int(self.group.from_first(exported))
+
+    def _chosen_commit(self) -> Commit:
+        """The last commit, or by the manifest's wish the best one (the last when no validation loss was finite)."""
+        assert self.commit is not None
+        best = self.job.spec.checkpoint.keep.best
+        if self.job.spec.register.from_ == "last" or best is None:
+            return self.commit
+        found = checkpoint.best(checkpoint.committed(self.run_folder), best.metric, best.mode)
+        if found is None:
+            return self.commit
+        checkpoint.verify(found)
+        return found
 
     def _num_parameters(self) -> int:
         return sum(int(getattr(p, "ds_numel", p.numel())) for p in self.engine.module.parameters())

@@ -21,14 +21,15 @@ class Validation:
     """Validation rows in their own order, in steps of `rows_at_once` over all workers."""
 
     def __init__(
-        self, split: Split, *, sequence_length: int, packing: bool, rows_at_once: int, group: WorkerGroup,
-        device: torch.device,
+        self, split: Split, *, sequence_length: int, packing: bool, rows_at_once: int, micro_steps: int,
+        group: WorkerGroup, device: torch.device,
     ) -> None:  # fmt: skip
         self._loader = Loader(
             split, sequence_length=sequence_length, seed=0, rows_per_step=rows_at_once, packing=packing, shuffle=False
         )
         self._rows = min(self._loader.num_rows(0), max(1, LARGEST_TOKENS // sequence_length))
         self._rows_at_once = rows_at_once
+        self._micro_steps = micro_steps
         self._group = group
         self._device = device
 
@@ -50,7 +51,7 @@ class Validation:
         rows = self._loader.rows(step, rank, world)
         first = step * self._rows_at_once + rank * self._rows_at_once // world
         keep = max(0, min(len(rows.labels), self._rows - first))  # the last step goes on into the next epoch
-        return make_batch(_cut(rows, keep), 1, self._device)
+        return make_batch(_cut(rows, keep), self._micro_steps, self._device)
 
 
 def _cut(rows: Rows, keep: int) -> Rows:

@@ -52,7 +52,7 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
         outputs=(StageOutput(name="export", path=str(folder.relative_to(attempt.yard.root)), digest=digest),),
         summary=f"{outcome.step:,} steps, {outcome.tokens:,} tokens, loss {outcome.loss or 0.0:.3f}",
         details={
-            "step": outcome.step,
+            "step": outcome.export_step,
             "tokens": outcome.tokens,
             "loss": outcome.loss,
             "parameters": outcome.parameters,

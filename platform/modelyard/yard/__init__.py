@@ -21,7 +21,15 @@ from modelyard.yard.fencing import (
 )
 from modelyard.yard.layout import RunFolder, Yard, checked_name, job_name, open_yard, short_digest
 from modelyard.yard.lines import append_line, read_lines
-from modelyard.yard.publishing import compare_and_swap, durable_folder, fsync_folder, publish, replace, sweep
+from modelyard.yard.publishing import (
+    compare_and_swap,
+    durable_folder,
+    fsync_folder,
+    fsync_tree,
+    publish,
+    replace,
+    sweep,
+)
 from modelyard.yard.reading import read_record
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "digest_folder",
     "durable_folder",
     "fsync_folder",
+    "fsync_tree",
     "holder",
     "job_name",
     "open_yard",

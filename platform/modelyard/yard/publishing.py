@@ -123,6 +123,17 @@ def fsync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
+def fsync_tree(path: Path) -> None:
+    """Make a folder's files durable, with their names and all that is below it."""
+    with storage_errors("sync the folder", path):
+        for entry in path.rglob("*"):
+            if entry.is_file():
+                with entry.open("rb") as file:
+                    os.fsync(file.fileno())
+        for folder in (path, *(entry for entry in path.rglob("*") if entry.is_dir()), path.parent):
+            fsync_folder(folder)
+
+
 def sweep(folder: Path, *, older_than_seconds: float = SWEEP_AGE_SECONDS) -> list[Path]:
     """Remove temporary files that killed writers left in `folder` (not below it); returns what was removed."""
     removed = []
