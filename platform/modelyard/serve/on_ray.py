@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import secrets
-import shutil
 import signal
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from modelyard.serve.service import Served
 from modelyard.serve.sockets import SocketDoor, listen, receive_listener, url_of
 from modelyard.spec import ModelDeployment
 from modelyard.spec.quantities import quantity
+from modelyard.yard.scratch import close_scratch, open_scratch
 
 APPLICATION = "modelyard"
 DRAIN_SECONDS = 30.0
@@ -80,8 +80,7 @@ class Serving:
         finally:
             ray.shutdown()
             self._door.close()
-            if not keep_logs:
-                shutil.rmtree(self._folder, ignore_errors=True)
+            close_scratch(self._folder, keep=keep_logs)
 
 
 def start(
@@ -103,7 +102,7 @@ def start(
     spec = deployment.spec
     listener = listen(spec.api.host, spec.api.port)
     url = url_of(listener)
-    scratch = Path(tempfile.mkdtemp(prefix="my-", dir=_short_folder()))
+    scratch = open_scratch(_short_folder())
     serving = Serving(url, served.version, scratch / "ray", seconds, SocketDoor(listener, scratch / "door"), scratch)
     plan = _plan(deployment, folder, served, drain_seconds)
     try:

@@ -33,6 +33,7 @@ from modelyard.train.quantities import cpus, memory_bytes
 from modelyard.train.restarts import Restarts
 from modelyard.train.task import Place, TrainOutcome, TrainTask, WorkerFailure
 from modelyard.train.worker import notes_folder, run_folder, run_worker, training_job
+from modelyard.yard.scratch import close_scratch, open_scratch
 
 # Set before Ray's processes start: they inherit it, the driver itself need not keep it.
 ENVIRONMENT = {
