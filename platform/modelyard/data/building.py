@@ -84,7 +84,12 @@ def build(
     for split, writer in writers.items():
         writer.finish()
         if not any(record.documents for record in records if record.split == split):
-            raise BadDataError(f"no document is left for {split}: {_counts(records, split)}")
+            raise BadDataError(
+                f"no document is left for {split}: {_counts(records, split)}",
+                hint="raise data.validation.fraction, add documents, or name data.validation.sources"
+                if fraction and split == "validation"
+                else "name sources with text",
+            )
     return tuple(records), _shared(folder) if "validation" in writers else 0
 
 
