@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import time
@@ -127,7 +128,8 @@ def _chat(service: Service) -> Handler:
             text = tokenizer.render_chat(messages, True)
         except InvalidInputError as error:
             raise from_input_error(error, param="messages") from error
-        prompt = _prompt(body, service.model, await _encode(tokenizer.encode, text), None)
+        encode = functools.partial(tokenizer.encode, specials=True)  # those that the template wrote
+        prompt = _prompt(body, service.model, await _encode(encode, text), None)
         return await _answer(service, request, body, ChatShape(with_logprobs=bool(body.logprobs)), [prompt])
 
     return chat

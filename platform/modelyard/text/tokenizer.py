@@ -113,10 +113,6 @@ class Tokenizer:
             )
         return chat.render(self.chat_template, messages, add_generation_prompt, self.special_tokens)
 
-    def encode_chat(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> list[int]:
-        """Ids of a conversation; the template's special tokens are recognised."""
-        return self.encode(self.render_chat(messages, add_generation_prompt), specials=True)
-
     def save(self, folder: Path) -> None:
         """Copy the tokenizer's files, byte for byte, into `folder` (made if missing)."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from support.gateways import Running, running_gateway, wait_until
 from support.tiny_models import write_tiny_model
 
 TEMPLATE = (
-    "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}"
+    "{{ bos_token }}{% for message in messages %}<{{ message.role }}>{{ message.content }}{{ eos_token }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 CONTEXT = 128
@@ -309,7 +309,9 @@ def test_chat(folder: Path, tmp_path: Path, alone: Any, tokenizer: Any) -> None:
         client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0)
         asked: Any = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
         answer = client.chat.completions.create(**asked, max_tokens=12, logprobs=True, top_logprobs=2)
-        ids = tokenizer.encode("<user>hi\n<assistant>", add_special_tokens=False)
+        turn = f"{tokenizer.bos_token}<user>hi{tokenizer.eos_token}\n<assistant>"
+        ids = tokenizer.encode(turn, add_special_tokens=False)
+        assert ids.count(tokenizer.eos_token_id) >= 1, "the template's special tokens are one token each"
         made = alone.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, pad_token_id=0)
         expected = tokenizer.decode(made[0, len(ids) :], skip_special_tokens=True)
         choice = answer.choices[0]
