@@ -46,17 +46,18 @@ def _lines(folder: RunFolder, path: Path, follow: bool, tail: int) -> Iterator[s
 
     offset = 0
     if path.exists():
-        text = path.read_text(errors="replace")
-        offset = path.stat().st_size
-        lines = text.splitlines(keepends=True)
+        content = path.read_bytes()
+        offset = len(content)
+        lines = content.decode(errors="replace").splitlines(keepends=True)
         yield from lines[-tail:] if tail else lines
     while follow:
         held = holder(folder)
         if path.exists() and path.stat().st_size > offset:
-            with path.open(errors="replace") as file:
+            with path.open("rb") as file:
                 file.seek(offset)
-                yield file.read()
-                offset = file.tell()
+                content = file.read()
+            offset += len(content)
+            yield content.decode(errors="replace")
         elif held is None or not held.alive:
             return
         time.sleep(_POLL_SECONDS)

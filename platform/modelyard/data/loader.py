@@ -6,6 +6,7 @@ import bisect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -104,13 +105,14 @@ class Loader:
 
     def steps_for(self, epochs: float) -> int:
         """Steps that read `epochs` epochs whole; the last step may reach into the next."""
-        whole = math.floor(epochs)
+        exact = Fraction(str(epochs))  # 1.1 of 100 rows are 110, not the 111 of binary rounding
+        whole = math.floor(exact)
         if self._constant_rows is not None:
             rows = whole * self._constant_rows
         else:
             rows = sum(self.num_rows(epoch) for epoch in range(whole))
-        if epochs > whole:
-            rows += math.ceil((epochs - whole) * self.num_rows(whole))
+        if exact > whole:
+            rows += math.ceil((exact - whole) * self.num_rows(whole))
         return max(-(-rows // self._rows_per_step), 1)
 
     def position(self, step: int) -> DataPosition:

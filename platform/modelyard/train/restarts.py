@@ -17,7 +17,7 @@ class Restarts:
 
     def again(self, failure: WorkerFailure, *, committed: int) -> bool:
         """Whether to start again after `failure`, with `committed` the newest committed step now."""
-        if committed > self.committed:
+        if committed != self.committed:  # lower after a fall-back to an older commit: that is progress too
             self.committed, self.in_a_row = committed, 0
         self.in_a_row += 1
         return failure.retryable and self.in_a_row <= self.allowed

@@ -51,7 +51,7 @@ class Watchdog:
             if time.monotonic() - began < allowed:
                 continue
             with self._stacks.open("a", encoding="utf-8") as file:
-                file.write(f"step {step} stood in {name!r} for {self._timeout:.0f} s; stacks of all threads:\n")
+                file.write(f"step {step} stood in {name!r} for {allowed:.0f} s; stacks of all threads:\n")
                 file.flush()
                 faulthandler.dump_traceback(file, all_threads=True)
             self._told(step, name)

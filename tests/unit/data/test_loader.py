@@ -157,7 +157,8 @@ def test_unshuffled_documents_come_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rows", "steps"), [(1, 25, 1), (1, 10, 3), (2, 10, 5), (0.5, 1, 13), (0.01, 10, 1), (2.5, 1, 63)]
+    ("epochs", "rows", "steps"),
+    [(1, 25, 1), (1, 10, 3), (2, 10, 5), (0.5, 1, 13), (0.01, 10, 1), (2.5, 1, 63), (1.6, 1, 40)],
 )
 def test_steps_for_epochs(epochs: float, rows: int, steps: int) -> None:
     assert loader(memory_split([4] * 50), 10, rows).steps_for(epochs) == steps

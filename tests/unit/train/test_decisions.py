@@ -77,6 +77,9 @@ def test_restarts_count_failures_in_a_row_and_a_commit_begins_anew() -> None:
     assert restarts.again(LOST, committed=20), "a commit came between"
     assert restarts.again(LOST, committed=20)
     assert not restarts.again(LOST, committed=20)
+    fallen_back = Restarts(allowed=1, committed=100)
+    assert fallen_back.again(LOST, committed=100)
+    assert fallen_back.again(LOST, committed=60), "the newest commit was broken; one after an older one came between"
     assert not Restarts(5, 0).again(replace(LOST, retryable=False), committed=50)
 
 
