@@ -17,11 +17,17 @@ def report(
 ) -> None:
     """Write report.html: curves, evaluation, data, lineage, environment in one file."""
     from modelyard.cli.places import the_yard
+    from modelyard.errors import NotFoundError, StorageError
     from modelyard.report import render
+    from modelyard.workflow.standing import status_of
 
     opened = the_yard(yard)
     folder = opened.find_run(run)
-    path = render(folder, opened)
+    try:
+        status = status_of(folder)
+    except (NotFoundError, StorageError):
+        status = None  # the page says so
+    path = render(folder, opened, status=status)
     emit({"run": folder.run_id, "report": str(path)}, output, table=str(path))
     if show:
         import webbrowser

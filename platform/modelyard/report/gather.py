@@ -76,10 +76,10 @@ class _Reader:
             return ""
 
 
-def gather(run: RunFolder, yard: Yard) -> Evidence:
-    """Read what the run's folder, its dataset and its model version say."""
+def gather(run: RunFolder, yard: Yard, *, status: StatusDocument | None = None) -> Evidence:
+    """Read what the run's folder, its dataset and its model version say; `status` stands for the file's."""
     reader = _Reader()
-    status = reader.record(run.status, StatusDocument)
+    status = status or reader.record(run.status, StatusDocument)
     stages = tuple(s for s in (reader.record(run.stages(name), StageRecord) for name in STAGES) if s)
     return Evidence(
         run_id=run.run_id,
