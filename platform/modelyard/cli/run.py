@@ -93,7 +93,8 @@ def _run_one(
 
 def _last_words(document: StatusDocument, folder: RunFolder) -> None:
     if document.verdict:
-        typer.echo(f"verdict   {document.verdict}")
+        reasons = [one.message for one in document.conditions if one.type == "Passed" and one.message]
+        typer.echo(f"verdict   {': '.join([document.verdict, *reasons])}")
     for metric in document.metrics.evaluation:
         typer.echo(measured(metric))
     if document.model:

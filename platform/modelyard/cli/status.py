@@ -53,7 +53,8 @@ def _lines(document: StatusDocument) -> list[str]:
 
 def _failure(failure: FailureDigest) -> list[str]:
     where = ", ".join(f"{key} {value}" for key, value in failure.where.to_dict().items())
-    lines = [f"failure     {failure.failure_class}: {failure.message}"]
+    named = failure.message.startswith(failure.failure_class)  # "Interrupted, driver gone since …"
+    lines = [f"failure     {failure.message if named else f'{failure.failure_class}: {failure.message}'}"]
     if where:
         lines.append(f"where       {where}")
     lines += [f"            {line}" for line in failure.evidence]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.cli.run import _last_words
-from modelyard.records import Metrics, MetricValue, StatusDocument
+from modelyard.records import Condition, Metrics, MetricValue, StatusDocument
 from modelyard.yard import RunFolder
 
 
@@ -19,3 +19,13 @@ def test_a_metric_without_an_interval_is_told_without_one(tmp_path: Path, capsys
     said = capsys.readouterr().out
     assert "heldout/bits_per_byte 2.5000, 3 items" in said
     assert "heldout/perplexity 9.0000 [8.5000, 9.5000], 300 items" in said
+
+
+def test_a_verdict_says_which_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    why = Condition(
+        type="Passed", status="False", reason="GateFailed", last_transition_time="2026-01-01T00:00:00Z",
+        message="heldout/perplexity is 9, at most 8 was asked for",
+    )  # fmt: skip
+    document = StatusDocument(kind="EvaluationJob", name="q", run_id="q-1", verdict="Failed", conditions=(why,))
+    _last_words(document, RunFolder("q-1", tmp_path))
+    assert "verdict   Failed: heldout/perplexity is 9, at most 8 was asked for" in capsys.readouterr().out
