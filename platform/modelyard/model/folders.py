@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils import logging as transformers_logging
 
 from modelyard.errors import IntegrityError, InvalidInputError, NotFoundError
 from modelyard.model.families import causal_lm_class, config_class
@@ -97,6 +98,7 @@ def save_folder(
         shutil.rmtree(out)
     out.mkdir(parents=True)
     module.config.dtype = dtype
+    transformers_logging.disable_progress_bar()  # else it lands in the workers' logs
     module.save_pretrained(str(out), max_shard_size="4GB")  # type: ignore[operator]
     if tokenizer_folder is not None:
         for file in sorted(p for p in tokenizer_folder.iterdir() if p.is_file()):
