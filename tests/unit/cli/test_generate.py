@@ -52,6 +52,13 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     assert isinstance(result.exception, NotFoundError)
 
 
+def test_a_folder_of_text_does_not_hide_the_model_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts").mkdir()
+    result = RUNNER.invoke(app, ["generate", "texts", "-p", "a"])
+    assert "no yard" in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("model", "error", "words"),
     [
