@@ -78,6 +78,7 @@ def main() -> None:
         _tell(str(error), error.hint)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
+        _tell("interrupted", "")
         sys.exit(130)
     except BrokenPipeError:  # `modelyard runs | head`
         sys.stderr.close()

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from modelyard.cli import main
+
 HEAVY = ("torch", "ray", "deepspeed", "transformers", "numpy", "kubernetes")
 
 
@@ -23,3 +25,13 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "modelyard" in result.stdout
+
+
+def test_a_ctrl_c_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modelyard.cli.app.app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "error: interrupted\n")
