@@ -84,7 +84,8 @@ def _run_one(
             )
     except ModelyardError as error:
         if folder.driver_log.exists() and error.exit_code == 1:
-            typer.echo(f"logs: {folder.driver_log} and {folder.logs}", err=True)
+            logs = [folder.driver_log, *([folder.logs] if folder.logs.is_dir() else [])]
+            typer.echo(f"logs: {' and '.join(map(str, logs))}", err=True)
         raise
     if not for_programs:
         _last_words(document, folder)
