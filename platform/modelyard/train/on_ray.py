@@ -7,6 +7,7 @@ controller import no torch). Whether a failure is tried again is decided here, b
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import socket
@@ -28,8 +29,8 @@ from ray.util.placement_group import PlacementGroup, PlacementGroupID
 from modelyard import checkpoint
 from modelyard.errors import InvalidInputError
 from modelyard.spec import WorkersSpec
+from modelyard.spec.quantities import quantity
 from modelyard.train.failures import error_of, first_cause, take_notes
-from modelyard.train.quantities import cpus, memory_bytes
 from modelyard.train.restarts import Restarts
 from modelyard.train.task import Place, TrainOutcome, TrainTask, WorkerFailure
 from modelyard.train.worker import notes_folder, run_folder, run_worker, training_job
@@ -133,7 +134,7 @@ def _start_local(workers: WorkersSpec, log_dir: Path, temp_dir: Path | None) -> 
     if temp_dir is None:
         _session["folder"] = str(folder)
     ray.init(
-        num_cpus=max(1, round(cpus(workers.resources.cpu) * workers.count)),
+        num_cpus=max(1, math.ceil(quantity(workers.resources.cpu) * workers.count)),
         num_gpus=workers.resources.gpu * workers.count,
         include_dashboard=False,
         log_to_driver=False,
@@ -165,12 +166,12 @@ def _trainer(task: TrainTask, workers: WorkersSpec, scratch: Path, began: float)
     resources = workers.resources
     if workers.min_count is not None and workers.min_count != workers.count:
         raise InvalidInputError("spec.workers.minCount: fewer workers than count are not implemented yet")
-    per_worker: dict[str, float] = {"CPU": cpus(resources.cpu)}
+    per_worker: dict[str, float] = {"CPU": float(quantity(resources.cpu))}
     if resources.gpu:
         per_worker["GPU"] = resources.gpu
     if os.environ.get("RAY_ADDRESS"):
-        per_worker["memory"] = memory_bytes(resources.memory)
-    threads = max(1, int(cpus(resources.cpu)))
+        per_worker["memory"] = int(quantity(resources.memory))
+    threads = max(1, int(quantity(resources.cpu)))
     return _Group(
         _work,
         train_loop_config={"task": task, "threads": threads, "use_gpu": resources.gpu > 0, "began": began},

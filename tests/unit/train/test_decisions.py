@@ -1,4 +1,4 @@
-"""What is decided without a process: batches, lengths, restarts, first causes, quantities."""
+"""What is decided without a process: batches, lengths, restarts, first causes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.data import IGNORED, Rows
-from modelyard.errors import InvalidInputError, NonFiniteLossError, StorageError, TrainingError
+from modelyard.errors import NonFiniteLossError, StorageError, TrainingError
 from modelyard.train import WorkerFailure
 from modelyard.train.batches import chance_seed, make_batch, num_micro_steps
 from modelyard.train.failures import FailureNote, error_of, first_cause, note_of, take_notes, write_note
 from modelyard.train.plan import rows_per_step, total_steps
-from modelyard.train.quantities import cpus, memory_bytes
 from modelyard.train.restarts import Restarts
 from support.training_jobs import TinyYard
 
@@ -137,9 +136,3 @@ def test_failures_are_raised_as_their_class() -> None:
     assert (raised.rank, raised.step, raised.retryable) == (1, 3, False)
     assert isinstance(error_of(WorkerFailure("Storage", "full")), StorageError)
     assert type(error_of(WorkerFailure("Internal", "a bug"))) is TrainingError
-
-
-def test_quantities() -> None:
-    assert (cpus("500m"), cpus("2"), memory_bytes("2Gi"), memory_bytes("1500M")) == (0.5, 2.0, 2**31, 1_500_000_000)
-    with pytest.raises(InvalidInputError):
-        cpus("much")
