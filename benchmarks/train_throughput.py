@@ -160,6 +160,7 @@ def hf_trainer() -> Step:
     import transformers
 
     module = make_module()
+    module.config.use_cache = False  # with its default, a cache, transformers builds no mask between packed documents
     done = 0
 
     class Data(torch.utils.data.IterableDataset):  # type: ignore[type-arg,misc]
