@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from modelyard.records import StageRecord
     from modelyard.workflow.board import Board
     from modelyard.workflow.ray_session import RaySession
+    from modelyard.workflow.references import ResolvedModel
     from modelyard.yard import Lease, RunFolder, Yard
 
 Job = TypeVar("Job")
@@ -27,7 +28,7 @@ class RunOptions:
 
 @dataclass
 class Attempt(Generic[Job]):
-    """`records` holds the stages finished so far; `stage` says where a failure happened."""
+    """`records` holds the stages finished so far, `resolved` what references named; `stage` is the one at work."""
 
     job: Job
     root: Path
@@ -40,3 +41,4 @@ class Attempt(Generic[Job]):
     options: RunOptions
     stage: str = "prepare"
     records: dict[str, StageRecord] = field(default_factory=dict)
+    resolved: dict[str, ResolvedModel] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from modelyard import yard as yards
 from modelyard.errors import InvalidInputError
 from modelyard.spec import TrainingJob
 from modelyard.workflow.attempt import Attempt
-from modelyard.workflow.references import ResolvedModel, resolve_model
+from modelyard.workflow.references import ResolvedModel, resolve_once
 
 _DETAIL = "base"  # of the prepare stage's record: the first that every run has
 
@@ -21,7 +21,7 @@ def base_model(attempt: Attempt[TrainingJob]) -> ResolvedModel | None:
     if reference is None:
         return None
     pinned = _pinned(attempt)
-    found = resolve_model(pinned.get("reference", reference), root=attempt.root, yard=attempt.yard)
+    found = resolve_once(attempt.resolved, pinned.get("reference", reference), root=attempt.root, yard=attempt.yard)
     if pinned and found.digest != pinned["digest"]:
         raise InvalidInputError(
             f"spec.model.from: {found.folder} changed since this run began",

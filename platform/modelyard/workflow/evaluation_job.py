@@ -42,7 +42,7 @@ def conclude(attempt: EvaluationAttempt) -> None:
 def _target(attempt: EvaluationAttempt) -> references.ResolvedModel:
     reference = attempt.job.spec.target.model
     assert reference is not None  # the spec refuses endpoint targets until they are built
-    return references.resolve_model(reference, root=attempt.root, yard=attempt.yard)
+    return references.resolve_once(attempt.resolved, reference, root=attempt.root, yard=attempt.yard)
 
 
 def _inputs(attempt: EvaluationAttempt) -> dict[str, Any]:

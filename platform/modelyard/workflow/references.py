@@ -54,6 +54,13 @@ def resolve_model(reference: str, *, root: Path, yard: yards.Yard) -> ResolvedMo
     return ResolvedModel(folder, digest, str(folder), reference)  # with its slashes the label is no model's name
 
 
+def resolve_once(resolved: dict[str, ResolvedModel], reference: str, *, root: Path, yard: yards.Yard) -> ResolvedModel:
+    """As `resolve_model`, kept in `resolved`: hashed once, and an alias that moves meanwhile changes nothing."""
+    if reference not in resolved:
+        resolved[reference] = resolve_model(reference, root=root, yard=yard)
+    return resolved[reference]
+
+
 def tokenizer_folder(model: ModelSpec, *, root: Path, yard: yards.Yard) -> Path | None:
     """The folder of the tokenizer to use, None when one is to be trained: `tokenizer.from`, else the model's own."""
     if model.tokenizer and model.tokenizer.train:
