@@ -89,5 +89,7 @@ def test_a_folder_that_changed_since_is_refused(attempts: Any, tmp_path: Path) -
     record_prepare(attempt)
     assert base_model(attempt) is not None
     write_model(tmp_path / "base", '{"other": 1}')
+    attempt.lease.release()
+    attempt = attempts("./base")
     with pytest.raises(InvalidInputError, match="changed since this run began"):
         base_model(attempt)
