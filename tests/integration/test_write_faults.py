@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.registry import open_registry
-from modelyard.yard import claims, open_yard, publish_stage, read_lines, read_stage, take_over
+from modelyard.telemetry import read_rows
+from modelyard.yard import claims, open_yard, publish_stage, read_stage, take_over
 from support import yard_writes
 from support.faulty_disk import FAULTS, FULL, Fault, FaultyDisk, faulty_disk
 from support.yard_writes import NEW, OLD, RUN, stage_record
@@ -52,7 +53,7 @@ def _old_rows(folder: Path) -> None:
 
 
 def _rows(folder: Path) -> str:
-    rows = [row.get("row") or row["event"] for row in read_lines(folder / "rows.jsonl")]
+    rows = [row.get("row") or row["event"] for row in read_rows(folder / "rows.jsonl")]
     assert rows[0] == "old"
     assert set(rows[1:]) <= {"new"}
     return "new" if len(rows) > 1 else "old"

@@ -32,7 +32,8 @@ from modelyard.records import (
     SuiteResult,
     VersionRecord,
 )
-from modelyard.yard import RunFolder, Yard, append_line, open_yard, publish
+from modelyard.telemetry import RowWriter
+from modelyard.yard import RunFolder, Yard, open_yard, publish
 
 RUN_ID = "quickstart-5f2c91ab"
 ENVIRONMENT = {
@@ -86,11 +87,10 @@ class Sample:
             if name in self.stages:
                 put(self.run.stages(name), self.stage(name, begin, end, number))
         for row in self.rows():
-            append_line(self.run.metrics, row)
+            RowWriter(self.run.metrics).write(row)
         if self.steps:
-            append_line(
-                self.run.events, {"event": "TrainingStarted", "startSeconds": {"group": 12.2, "first_step": 0.4}}
-            )
+            started = {"event": "TrainingStarted", "startSeconds": {"group": 12.2, "first_step": 0.4}}
+            RowWriter(self.run.events).write(started)
         for claim in self.attempts():
             put(self.run.attempts / f"{claim.attempt:08d}.json", claim)
         if "evaluate" in self.stages:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from modelyard.records import StageRecord
 from modelyard.registry import open_registry
-from modelyard.telemetry import Events
+from modelyard.telemetry import Events, RowWriter
 from modelyard.yard import (
     NO_COMMITS,
-    append_line,
     claim_group,
     compare_and_swap,
     open_yard,
@@ -42,7 +41,7 @@ def swap_old(folder: Path) -> None:
 
 
 def append(folder: Path) -> None:
-    append_line(folder / "rows.jsonl", {"row": "new", "padding": "x" * 500})
+    RowWriter(folder / "rows.jsonl").write({"row": "new", "padding": "x" * 500})
 
 
 def add_event(folder: Path) -> None:

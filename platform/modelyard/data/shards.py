@@ -140,11 +140,6 @@ class Split:
         """UTF-8 bytes of the document's text."""
         return int(self._text_bytes[document])
 
-    @property
-    def total_text_bytes(self) -> int:
-        """UTF-8 bytes of all documents."""
-        return int(self._text_bytes.sum())
-
     def digest(self, document: int) -> str:
         """sha256 of the document's text in UTF-8."""
         return f"sha256:{self._digests[document].tobytes().hex()}"

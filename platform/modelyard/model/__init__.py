@@ -3,7 +3,6 @@
 from modelyard.model.building import build, count_parameters, random_module
 from modelyard.model.cards import model_card
 from modelyard.model.configs import TokenizerFacts, derive_config
-from modelyard.model.families import preload
 from modelyard.model.folders import empty_module, load_folder, read_config, save_folder
 from modelyard.model.packing import check_packing, forward_inputs, takes_positions
 
@@ -17,7 +16,6 @@ __all__ = [
     "forward_inputs",
     "load_folder",
     "model_card",
-    "preload",
     "random_module",
     "read_config",
     "save_folder",

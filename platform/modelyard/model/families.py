@@ -35,11 +35,6 @@ def causal_lm_class(config: Any) -> Any:
         ) from None
 
 
-def preload(model_type: str) -> None:
-    """Import the family's modelling code; a later `build` finds it in memory."""
-    causal_lm_class(config_class(model_type)())
-
-
 def _near(name: str, known: Any) -> str:
     near = difflib.get_close_matches(name, list(known), n=3)
     return f"; near it: {', '.join(near)}" if near else ""

@@ -21,8 +21,8 @@ from modelyard.records import (
     StatusDocument,
     VersionRecord,
 )
-from modelyard.telemetry.metrics import read_metrics
-from modelyard.yard import RunFolder, Yard, read_lines, read_record
+from modelyard.telemetry import read_metrics, read_rows
+from modelyard.yard import RunFolder, Yard, read_record
 
 R = TypeVar("R", bound=Record)
 Row = dict[str, Any]
@@ -89,7 +89,7 @@ def gather(run: RunFolder, yard: Yard, *, status: StatusDocument | None = None) 
         stages=stages,
         attempts=_attempts(reader, run),
         rows=tuple(read_metrics(run.metrics)),
-        events=tuple(read_lines(run.events)),
+        events=tuple(read_rows(run.events)),
         dataset=_dataset(reader, yard, stages),
         evaluation=_evaluation(reader, yard, stages),
         version=_version(reader, yard, status),

@@ -28,7 +28,7 @@ _LONG_TEXT = 8192  # characters; longer prompts are tokenised beside the event l
 
 
 def build_app(service: Service) -> FastAPI:
-    """The application. The service may still be loading: then everything but /metrics answers 503."""
+    """The application. While the service is still loading, /health and every question answer 503."""
     app = FastAPI(title="Modelyard", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.service = service
     app.add_api_route("/health", _health(service), methods=["GET", "HEAD"], response_model=None)

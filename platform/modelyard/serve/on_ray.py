@@ -30,7 +30,6 @@ from modelyard.yard.scratch import close_scratch, open_scratch
 
 APPLICATION = "modelyard"
 DRAIN_SECONDS = 30.0
-READY_SECONDS = 600.0  # a model of tens of gigabytes is read in this time; a replica that fails is told at once
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",

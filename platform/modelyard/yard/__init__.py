@@ -20,7 +20,6 @@ from modelyard.yard.fencing import (
     take_over,
 )
 from modelyard.yard.layout import RunFolder, Yard, checked_name, job_name, open_yard, short_digest
-from modelyard.yard.lines import append_line, read_lines
 from modelyard.yard.publishing import (
     compare_and_swap,
     durable_folder,
@@ -38,7 +37,6 @@ __all__ = [
     "Lease",
     "RunFolder",
     "Yard",
-    "append_line",
     "check_attempt",
     "checked_name",
     "claim_group",
@@ -58,7 +56,6 @@ __all__ = [
     "open_yard",
     "publish",
     "publish_stage",
-    "read_lines",
     "read_record",
     "read_stage",
     "replace",
