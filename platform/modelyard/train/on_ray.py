@@ -31,9 +31,10 @@ from modelyard.errors import InvalidInputError
 from modelyard.spec import WorkersSpec
 from modelyard.spec.quantities import quantity
 from modelyard.train.failures import error_of, first_cause, take_notes
-from modelyard.train.restarts import Restarts
+from modelyard.train.restarts import Restarts, failures_before
 from modelyard.train.task import Place, TrainOutcome, TrainTask, WorkerFailure
 from modelyard.train.worker import notes_folder, run_folder, run_worker, training_job
+from modelyard.yard import claims
 from modelyard.yard.scratch import close_scratch, open_scratch
 
 # Set before Ray's processes start: they inherit it, the driver itself need not keep it.
@@ -88,12 +89,14 @@ def launch(
 ) -> TrainOutcome:
     """Train on a worker group, restarted from the last commit when it fails; Ray must be up.
 
-    Raises the first cause as a TrainingError once failures in a row without a new commit exceed `maxRestarts`, or at
-    once when trying again cannot help.
+    Raises the first cause as a TrainingError once failures in a row without a new commit, those of earlier attempts
+    included, exceed `maxRestarts`, or at once when trying again cannot help.
     """
     run, job = run_folder(task), training_job(task)
     allowed = job.spec.fault_tolerance.max_restarts if max_restarts is None else max_restarts
-    restarts = Restarts(allowed, committed=_newest_step(task))
+    newest = next(iter(checkpoint.committed(run)), None)
+    before = failures_before(claims(run), newest.attempt if newest else 0)
+    restarts = Restarts(allowed, committed=newest.step if newest else 0, in_a_row=before)
     scratch = run.path / "tmp" / "ray-train"
     while True:
         began = time.time()

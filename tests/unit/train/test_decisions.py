@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from modelyard.data import IGNORED, Rows
 from modelyard.errors import NonFiniteLossError, StorageError, TrainingError
+from modelyard.records import AttemptRecord
 from modelyard.train import WorkerFailure
 from modelyard.train.batches import chance_seed, make_batch, num_micro_steps
 from modelyard.train.failures import FailureNote, error_of, first_cause, note_of, take_notes, write_note
 from modelyard.train.plan import rows_per_step, total_steps
-from modelyard.train.restarts import Restarts
+from modelyard.train.restarts import Restarts, failures_before
 from support.training_jobs import TinyYard
 
 CPU = torch.device("cpu")
@@ -80,6 +81,32 @@ def test_restarts_count_failures_in_a_row_and_a_commit_begins_anew() -> None:
     assert fallen_back.again(LOST, committed=100)
     assert fallen_back.again(LOST, committed=60), "the newest commit was broken; one after an older one came between"
     assert not Restarts(5, 0).again(replace(LOST, retryable=False), committed=50)
+
+
+def claim(attempt: int, role: str, *, stages: bool = True) -> AttemptRecord:
+    return AttemptRecord(
+        attempt=attempt, role=role, driver=1, host="here", pid=1, process_start="1", claimed="2026-01-01T00:00:00Z",
+        stages={"prepare": "sha256:0"} if stages else {},
+    )  # fmt: skip
+
+
+FIRST = [claim(1, "driver", stages=False), claim(2, "group"), claim(3, "group")]
+
+
+@pytest.mark.parametrize(
+    ("claims", "commit_attempt", "failures"),
+    [
+        pytest.param([claim(1, "driver", stages=False)], 0, 0, id="a first start"),
+        pytest.param([*FIRST, claim(4, "driver")], 0, 2, id="two groups died without a commit"),
+        pytest.param([*FIRST, claim(4, "driver")], 3, 0, id="the last one committed"),
+        pytest.param([*FIRST, claim(4, "driver"), claim(5, "group"), claim(6, "driver")], 3, 1, id="one since"),
+        pytest.param([*FIRST, claim(4, "driver", stages=False)], 0, 0, id="a fresh start forgets"),
+    ],
+)
+def test_failures_of_earlier_attempts_count_until_a_commit(
+    claims: list[AttemptRecord], commit_attempt: int, failures: int
+) -> None:
+    assert failures_before(claims, commit_attempt) == failures
 
 
 def note(rank: int, message: str, *, time: float = 1.0, failure_class: str = "Internal") -> FailureNote:
