@@ -10,6 +10,7 @@ from modelyard.cli.output import Format, OutputOption, YardOption, emit
 
 if TYPE_CHECKING:
     from modelyard.records import VersionRecord
+    from modelyard.registry import Registry
 
 _COLUMNS = ("name", "version", "aliases", "created", "bits_per_byte", "verdict", "run")
 
@@ -25,13 +26,12 @@ def models(
     from modelyard.registry import open_registry
 
     registry = open_registry(the_yard(yard))
-    rows, documents = [], []
+    rows, documents, damaged = [], [], False
     for model in [name] if name else registry.names():
         aliases = registry.aliases(model)
         for record in registry.versions(model):
             if verify:
-                registry.verify(record)
-                typer.echo(f"{model}@{record.version}: {len(record.files)} files are as registered", err=True)
+                damaged |= not _is_whole(registry, record)
             pointing = [alias for alias, version in aliases.items() if version == record.version]
             rows.append(_row(record, pointing))
             documents.append({**record.to_dict(), "aliases": pointing})
@@ -39,6 +39,21 @@ def models(
         emit(rows, output, columns=_COLUMNS)
     else:
         emit(documents, output)
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _is_whole(registry: Registry, record: VersionRecord) -> bool:
+    """Verify a version and say what came of it; one that is damaged keeps none of the others from being verified."""
+    from modelyard.errors import IntegrityError
+
+    try:
+        registry.verify(record)
+    except IntegrityError as error:
+        typer.echo(f"error: {record.name}@{record.version}: {error}", err=True)
+        return False
+    typer.echo(f"{record.name}@{record.version}: {len(record.files)} files are as registered", err=True)
+    return True
 
 
 def _row(record: VersionRecord, aliases: list[str]) -> dict[str, Any]:
