@@ -47,7 +47,7 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
     if outcome.stopped:
         raise attempt.stop.error()
     folder = Path(outcome.export)
-    digest, _ = yards.digest_folder(folder)
+    digest, files = yards.digest_folder(folder)
     return Made(
         outputs=(StageOutput(name="export", path=str(folder.relative_to(attempt.yard.root)), digest=digest),),
         summary=f"{outcome.step:,} steps, {outcome.tokens:,} tokens, loss {outcome.loss or 0.0:.3f}",
@@ -56,15 +56,19 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
             "tokens": outcome.tokens,
             "loss": outcome.loss,
             "parameters": outcome.parameters,
+            "sizes": {file.path: file.size_bytes for file in files},
         },
     )
 
 
 def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:
-    """Whether the exported folder is there; with --verify, whether its bytes are those recorded."""
+    """Whether the exported files are there in their sizes; with --verify, whether their bytes are those recorded."""
     made = output(record, "export")
     folder = attempt.yard.root / made.path
-    if not (folder / "config.json").is_file():
+    sizes: dict[str, int] = record.details.get("sizes", {})
+    if not sizes or any(
+        not (folder / name).is_file() or (folder / name).stat().st_size != size for name, size in sizes.items()
+    ):
         return False
     return not attempt.options.verify or yards.digest_folder(folder)[0] == made.digest
 
