@@ -12,13 +12,23 @@ log = logging.getLogger(__name__)
 
 
 def recorded(events: Events, listener: Listener) -> Listener:
-    """A listener that writes every piece of news but progress down, then passes all of it on."""
+    """A listener that writes every piece of news but progress down, then passes all of it on.
+
+    A watcher that is gone (a closed pipe or terminal) is told no more; the run goes on.
+    """
+    watched = True
 
     def listen(news: News) -> None:
         _write(events, news)
         if not isinstance(news, Progressed | RunEnded):
             log.info("%s", line_of(news))
-        listener(news)
+        nonlocal watched
+        try:
+            if watched:
+                listener(news)
+        except OSError as error:
+            watched = False
+            log.warning("nobody watches any more: %s", error)
 
     return listen
 
