@@ -39,7 +39,7 @@ SAVE_POINTS = (
     "checkpoint.commit.after",
     "checkpoint.prune.unmarked",
 )
-STAGE_POINTS = ("data.prepare.built", "data.prepare.published", "registry.claimed", "registry.copied")
+STAGE_POINTS = ("data.prepare.built", "registry.claimed", "data.prepare.published", "registry.copied")
 VICTIMS = {
     "driver": None,
     "worker": r"RayTrainWorker",
@@ -104,6 +104,16 @@ def plan_by_seed(kills: int, seed: int) -> list[Kill]:
     plan += [Kill("worker", SAVE_POINTS[i % len(SAVE_POINTS)]) for i in range(kills - stages - stepping)]
     chance.shuffle(plan)
     return plan + [Kill("driver", STAGE_POINTS[i % len(STAGE_POINTS)]) for i in range(stages)]
+
+
+def runs_of(plan: list[Kill], most: int) -> list[list[Kill]]:
+    """The plan cut into runs of at most `most` kills; one in prepare needs a run that has nothing yet."""
+    runs: list[list[Kill]] = [[]]
+    for kill in plan:
+        if len(runs[-1]) == most or (kill.place.startswith("data.") and runs[-1]):
+            runs.append([])
+        runs[-1].append(kill)
+    return runs
 
 
 class Run:
@@ -211,8 +221,8 @@ def strike(run: Run, kill: Kill, target: int, chance: random.Random) -> tuple[in
     if kill.place == "step":
         reach(run, target)
         time.sleep(chance.uniform(0.0, 0.3))
-        victim = run.victim(kill.victim, chance)
-        if victim is None or not run.alive():
+        victim = run.victim(kill.victim, chance) if run.alive() else None
+        if victim is None:
             return 0, time.time(), len(run.rows())
         victim.kill()
         return victim.pid, time.time(), len(run.rows())
@@ -311,9 +321,9 @@ def main() -> None:
         wanted = reference.weights()
         print(f"uninterrupted weights {wanted}", flush=True)
         outcomes, same = [], True
-        for first in range(0, len(plan), chosen.per_run):
-            run = Run(Path(folder) / f"run-{first}", chosen.steps)
-            outcomes += harass(run, plan[first : first + chosen.per_run], chosen.seed + first)
+        for number, part in enumerate(runs_of(plan, chosen.per_run)):
+            run = Run(Path(folder) / f"run-{number}", chosen.steps)
+            outcomes += harass(run, part, chosen.seed + number)
             same &= run.weights() == wanted
             print(f"  weights {'the same' if run.weights() == wanted else 'DIFFER'}", flush=True)
     if chosen.json:
