@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from modelyard.records import StatusDocument, VersionRecord
 from modelyard.registry import open_registry
 from modelyard.yard import read_record, read_stage
-from support.workplaces import Workplace, interrupt, left_over, make_workplace, wait_until
+from support.workplaces import Workplace, left_over, make_workplace, wait_until
 
 EVALUATION = """\
 ---
@@ -162,13 +162,17 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, st
     """The same job, stopped by Ctrl-C, then by SIGTERM, then left to end; secrets planted. With what was printed."""
     place = make_workplace(tmp_path_factory.mktemp("interrupted"))
     printed = []
-    for number, step, code in ((signal.SIGINT, 15, 130), (signal.SIGTERM, 50, 143)):
-        process = place.start("run", "-f", "job.yaml", env=SECRETS)
-        wait_until(lambda step=step: any(row["step"] >= step for row in place.rows()), process)
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process, thaw = place.start_frozen_in_save("run", "-f", "job.yaml", env=SECRETS)
         refused = place.command("run", "-f", "job.yaml")
         assert refused.returncode == 1
         assert f"pid {process.pid}" in refused.stderr
-        printed.append(interrupt(process, number))
+        control = place.folder().control
+        before = control.read_bytes() if control.exists() else b""
+        process.send_signal(number)
+        wait_until(lambda control=control, before=before: control.exists() and control.read_bytes() != before, process)
+        thaw()
+        printed.append(process.communicate(timeout=120)[0])
         assert process.returncode == code, printed[-1]
     stopped = place.command("status", "tiny")
     result = place.command("run", "-f", "job.yaml", env=SECRETS)

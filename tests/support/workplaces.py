@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,25 @@ class Workplace:
             stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
+    def start_frozen_in_save(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[str], Callable[[], None]]:
+        """Start `modelyard …`, and wait until a worker stands still in its first save; so the run cannot end.
+
+        Returns the driver's process and what lets the worker go on.
+        """
+        marker = self.root / f"frozen-{time.monotonic_ns()}"
+        fault = {"MODELYARD_FAULT_POINT": f"checkpoint.save.begin:1:stop:{marker}"}
+        process = self.start(*arguments, env={**(env or {}), **fault})
+        frozen: list[psutil.Process] = []
+
+        def stands() -> bool:
+            frozen[:] = stopped_below(process.pid) if marker.exists() else []
+            return bool(frozen)
+
+        wait_until(stands, process)
+        return process, frozen[0].resume
+
     def rows(self, name: str = "tiny") -> list[dict[str, Any]]:
         """Rows of metrics.jsonl, a torn last line left out."""
         runs = list((self.root / "yard" / "runs").glob(f"{name}-*"))
@@ -114,10 +133,14 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.02)
 
 
-def interrupt(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> str:
-    """Send a signal, wait for the end, return the output."""
-    process.send_signal(number)
-    return process.communicate(timeout=120)[0]
+def stopped_below(pid: int) -> list[psutil.Process]:
+    """Processes of a tree that were stopped (SIGSTOP)."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED:
+                found.append(process)
+    return found
 
 
 def left_over(root: Path) -> list[str]:
