@@ -1,0 +1,1 @@
+"""What keeps it going: watches, cache, queue, election, health, and the command `modelyard-operator`."""
