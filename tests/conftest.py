@@ -6,9 +6,14 @@ import importlib.util
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.apiserver import ApiServer, Namespace
 
 MOST_RAY_STARTS = 25  # each costs about five seconds on two cores: share them
 COUNTING = Path(__file__).parent / "support" / "counting"
@@ -38,6 +43,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def ray_starts() -> int:
     """How often Ray was started since the session began."""
     return Path(os.environ["MODELYARD_TESTS_RAY_STARTS"]).stat().st_size
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Iterator[ApiServer]:
+    """A real Kubernetes API server with KubeRay's CRDs and ours, shared by the session's tests."""
+    from support.apiserver import running
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def namespace(api_server: ApiServer) -> Iterator[Namespace]:
+    """A namespace of the test's own on that server."""
+    with api_server.new_namespace() as made:
+        yield made
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
