@@ -15,11 +15,11 @@ TESTS = Path(__file__).resolve().parent.parent
 ALONE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
 
 
-def _mounted(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    mount = f"mount -t tmpfs -o size=1m modelyard {shlex.quote(str(folder))}"
+def _mounted(folder: Path, command: str, size: str = "1m") -> subprocess.CompletedProcess[str]:
+    mount = f"mount -t tmpfs -o size={size} modelyard {shlex.quote(str(folder))}"
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     return subprocess.run(
-        [*ALONE, f"{mount} && {command}"], capture_output=True, text=True, check=False, env=environment, timeout=120
+        [*ALONE, f"{mount} && {command}"], capture_output=True, text=True, check=False, env=environment, timeout=280
     )
 
 
@@ -51,3 +51,22 @@ def test_a_full_and_a_read_only_disk_are_told_and_leave_what_stood_intact(disk: 
     for refusal in told["readOnly"]:
         assert "the file system is read-only" in refusal["message"]
         assert "--yard" in refusal["hint"]
+
+
+def test_a_run_whose_disk_fills_up_keeps_its_commits_and_goes_on_when_there_is_space(disk: Path) -> None:
+    command = shlex.join([sys.executable, "-m", "support.full_disk_run", str(disk)])
+    done = _mounted(disk, command, size="64m")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    full, again, read_only = told["full"], told["again"], told["readOnly"]
+    assert full["code"] == 1, full["printed"]
+    assert "the disk is full" in full["printed"]
+    assert "free some space" in full["printed"]
+    assert "Traceback" not in full["printed"]
+    assert full["steps"] == [20]
+    assert again["code"] == 0, again["printed"]
+    assert again["rows"].count(20) == 1  # from the commit that stood, not from the beginning
+    assert set(again["rows"]) == set(range(1, 121))
+    assert read_only["code"] == 1, read_only["printed"]
+    assert "the file system is read-only" in read_only["printed"]
+    assert "--yard" in read_only["printed"]

@@ -79,14 +79,14 @@ class Workplace:
         )  # fmt: skip
 
     def start_frozen_in_save(
-        self, *arguments: str, env: Mapping[str, str] | None = None
+        self, *arguments: str, env: Mapping[str, str] | None = None, save: int = 1
     ) -> tuple[subprocess.Popen[str], Callable[[], None]]:
-        """Start `modelyard …`, and wait until a worker stands still in its first save; so the run cannot end.
+        """Start `modelyard …`, and wait until a worker stands still in its n-th save; so the run cannot end.
 
         Returns the driver's process and what lets the worker go on.
         """
         marker = self.root / f"frozen-{time.monotonic_ns()}"
-        fault = {"MODELYARD_FAULT_POINT": f"checkpoint.save.begin:1:stop:{marker}"}
+        fault = {"MODELYARD_FAULT_POINT": f"checkpoint.save.begin:{save}:stop:{marker}"}
         process = self.start(*arguments, env={**(env or {}), **fault})
         frozen: list[psutil.Process] = []
 

@@ -37,6 +37,10 @@ class _QuietFileHandler(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
 
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
 
 def configure_logging(file: Path, *, level: int = logging.INFO) -> logging.Handler:
     """Send all logging of this process to `file` (appended), and nothing to the terminal.

@@ -39,7 +39,8 @@ def worker_log(path: Path) -> Iterator[None]:
             os.close(saved)
         thread.join(timeout=5)  # a child that still holds the pipe must not hold us
         if not thread.is_alive():
-            file.close()
+            with contextlib.suppress(OSError):  # a full disk: a log never fails the work
+                file.close()
 
 
 def _drain(reader: int, stream: RedactingStream) -> None:

@@ -145,6 +145,8 @@ def _start_local(workers: WorkersSpec, log_dir: Path, temp_dir: Path | None) -> 
         configure_logging=True,
         _node_ip_address="127.0.0.1",
         _temp_dir=str(folder),
+        # Ray waits 60 s for a gcs_server that has died; here nobody starts it again, so all is over at once.
+        _system_config={"gcs_rpc_server_reconnect_timeout_s": 5},
     )
     log_dir.mkdir(parents=True, exist_ok=True)
     ray._private.worker._worker_logs_enabled = False  # else the raylet's words on a dead worker go to our terminal

@@ -72,8 +72,9 @@ def test_a_full_disk_fails_neither_logging_nor_a_stream() -> None:
     script = """
 import logging, os, pathlib
 from modelyard.telemetry import RedactingStream, configure_logging
-configure_logging(pathlib.Path("/dev/full"))
+handler = configure_logging(pathlib.Path("/dev/full"))
 logging.getLogger("x").error("lost")
+handler.close()
 stream = RedactingStream(open("/dev/full", "w", buffering=1))
 print("lost", file=stream)
 stream.flush()
