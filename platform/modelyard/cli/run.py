@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -12,8 +14,10 @@ from modelyard.cli.output import Format, OutputOption, YardOption, emit, is_term
 if TYPE_CHECKING:
     from modelyard.records import MetricValue, StatusDocument
     from modelyard.spec import Manifest
+    from modelyard.workflow import ConfigMapSink, RunOptions, Sink, StopRequest
     from modelyard.yard import RunFolder, Yard
 
+_PATIENCE_SECONDS = 90.0  # in a pod: a driver before us that died with its node counts as gone after 60 s of silence
 _VERDICT_CODES = {"Failed": 3, "Inconclusive": 4, "Error": 4}
 
 
@@ -31,6 +35,14 @@ def run(
     status_out: Annotated[
         str | None, typer.Option("--status-out", help="Also write the status document to this file.", metavar="FILE")
     ] = None,
+    status_configmap: Annotated[
+        str | None,
+        typer.Option(
+            "--status-configmap",
+            help="In a pod: also write it to this ConfigMap, and stop when it says so.",
+            metavar="NAME",
+        ),
+    ] = None,
     yard: YardOption = None,
     output: OutputOption = Format.table,
 ) -> None:
@@ -39,26 +51,70 @@ def run(
     Ctrl-C saves and stops; the same command goes on. Exit codes: 0 done, 1 failed, 2 the manifest is wrong,
     3 a gate said no, 4 no verdict could be reached, 130 interrupted.
     """
+    from modelyard import workflow
     from modelyard.cli.places import the_yard
-    from modelyard.errors import InvalidInputError
+
+    stop = workflow.StopRequest()
+    with _told(status_out, status_configmap, stop) as (sinks, configmap, namespace):
+        manifests = _manifests(file, set_ or (), only_one=bool(status_configmap))
+        patience = _PATIENCE_SECONDS if namespace else 0.0
+        options = workflow.RunOptions(fresh=fresh, verify=verify, namespace=namespace, patience_seconds=patience)
+        if configmap:
+            (job,) = manifests
+            configmap.begin(job.kind, job.metadata.name, workflow.run_id(job, namespace))
+        opened = the_yard(yard, create=True)
+        documents = [_run_one(manifest, opened, options, sinks, stop, output) for manifest in manifests]
+    if output is not Format.table:
+        emit([document.to_dict() for document in documents], output)
+    raise typer.Exit(max(_VERDICT_CODES.get(document.verdict or "", 0) for document in documents))
+
+
+def _manifests(file: Sequence[str], overrides: Sequence[str], *, only_one: bool) -> list[Manifest]:
+    from modelyard.errors import InvalidInputError, UsageError
     from modelyard.spec import ModelDeployment, load
 
-    manifests = load(file, overrides=set_ or ())
+    manifests = load(file, overrides=overrides)
     for manifest in manifests:
         if isinstance(manifest, ModelDeployment):
             raise InvalidInputError(
                 f"{manifest.metadata.name} is a ModelDeployment: it does not run to an end",
                 hint=f"use `modelyard serve -f {file[0]}`",
             )
-    opened = the_yard(yard, create=True)
-    documents = [_run_one(manifest, opened, fresh, verify, status_out, output) for manifest in manifests]
-    if output is not Format.table:
-        emit([document.to_dict() for document in documents], output)
-    raise typer.Exit(max(_VERDICT_CODES.get(document.verdict or "", 0) for document in documents))
+    if only_one and len(manifests) != 1:
+        raise UsageError(f"--status-configmap holds the status of one job; there are {len(manifests)} here")
+    return list(manifests)
+
+
+class _Telling(NamedTuple):
+    """All sinks, the one of them that is a ConfigMap, and its namespace (empty outside a cluster)."""
+
+    sinks: list[Sink]
+    configmap: ConfigMapSink | None = None
+    namespace: str = ""
+
+
+@contextmanager
+def _told(out: str | None, configmap: str | None, stop: StopRequest) -> Iterator[_Telling]:
+    """Where the status goes besides the yard."""
+    from modelyard import kube, workflow
+    from modelyard.errors import UsageError
+
+    sinks: list[Sink] = [workflow.to_file(Path(out))] if out else []
+    if configmap is None:
+        yield _Telling(sinks)
+        return
+    account = kube.in_cluster()
+    if account is None:
+        raise UsageError(
+            "--status-configmap is for pods that the operator makes: MODELYARD_NAMESPACE is not set",
+            hint="--status-out FILE writes the status document to a file",
+        )
+    with workflow.to_configmap(configmap, account, stop=stop, told=lambda text: typer.echo(text, err=True)) as sink:
+        yield _Telling([*sinks, sink], sink, account.namespace)
 
 
 def _run_one(
-    manifest: Manifest, yard: Yard, fresh: bool, verify: bool, status_out: str | None, output: Format
+    manifest: Manifest, yard: Yard, options: RunOptions, sinks: Sequence[Sink], stop: StopRequest, output: Format
 ) -> StatusDocument:
     from modelyard import workflow
     from modelyard.cli.display import display
@@ -67,10 +123,9 @@ def _run_one(
     from modelyard.spec import local_notes
 
     for_programs = output is not Format.table
-    sinks = [workflow.to_file(Path(status_out))] if status_out else []
-    folder = yard.run(workflow.run_id(manifest))
+    folder = yard.run(workflow.run_id(manifest, options.namespace))
     typer.echo(f"{manifest.kind} {manifest.metadata.name}, run {folder.run_id}", err=for_programs)
-    for note in local_notes(manifest):
+    for note in () if options.namespace else local_notes(manifest):
         typer.echo(f"note      {note}", err=for_programs)
     try:
         with display(live=is_terminal() and not for_programs, err=for_programs) as listener:
@@ -78,9 +133,10 @@ def _run_one(
                 manifest,
                 root=storage_root(),
                 yard=yard,
-                options=workflow.RunOptions(fresh=fresh, verify=verify),
+                options=options,
                 listener=listener,
                 sinks=sinks,
+                stop=stop,
             )
     except ModelyardError as error:
         if folder.driver_log.exists() and error.exit_code == 1:

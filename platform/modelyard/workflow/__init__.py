@@ -7,8 +7,10 @@ from modelyard.workflow.driver import run, run_id
 from modelyard.workflow.news import News, Note, Progressed, RunEnded, StageBegan, StageDone, StageSkipped
 from modelyard.workflow.sinks import Sink, to_file
 from modelyard.workflow.stop import StopRequest
+from modelyard.workflow.to_configmap import ConfigMapSink, to_configmap
 
 __all__ = [
+    "ConfigMapSink",
     "News",
     "Note",
     "Progressed",
@@ -21,5 +23,6 @@ __all__ = [
     "StopRequest",
     "run",
     "run_id",
+    "to_configmap",
     "to_file",
 ]

@@ -20,10 +20,16 @@ Job = TypeVar("Job")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """`fresh`: forget what an earlier attempt made. `verify`: prove files by their bytes, not by size and mtime."""
+    """`fresh`: forget what an earlier attempt made. `verify`: prove files by their bytes, not by size and mtime.
+
+    On a cluster `namespace` stands before the run's id, and a driver waits up to `patience_seconds` for one before it:
+    whether a process on another machine lives is known by its silence alone.
+    """
 
     fresh: bool = False
     verify: bool = False
+    namespace: str = ""
+    patience_seconds: float = 0.0
 
 
 @dataclass

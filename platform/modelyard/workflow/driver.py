@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from modelyard.errors import (
     InvalidInputError,
     ModelyardError,
     NotFoundError,
+    RunHeldError,
     StoppedError,
 )
 from modelyard.records import StatusDocument
@@ -38,12 +40,17 @@ from modelyard.workflow.stop import StopRequest, stop_on_signals
 
 log = logging.getLogger(__name__)
 _DEFAULTS = RunOptions()
+_HELD_POLL_SECONDS = 5.0  # how often a driver that waits for another one looks; that one beats as often
 
 
-def run_id(manifest: Manifest) -> str:
-    """`<name>-<8 hex>`: of the training digest for a TrainingJob, of the spec digest for any other kind."""
+def run_id(manifest: Manifest, namespace: str = "") -> str:
+    """`<name>-<8 hex>`: of the training digest for a TrainingJob, of the spec digest for any other kind.
+
+    On a cluster the namespace and a dot stand before it: one claim may serve several namespaces.
+    """
     digest = training_digest(manifest) if isinstance(manifest, TrainingJob) else spec_digest(manifest)
-    return f"{manifest.metadata.name}-{digest.removeprefix('sha256:')[:8]}"
+    name = f"{manifest.metadata.name}-{digest.removeprefix('sha256:')[:8]}"
+    return f"{namespace}.{name}" if namespace else name
 
 
 def run(
@@ -66,9 +73,8 @@ def run(
         raise InvalidInputError(
             f"{manifest.kind} {manifest.metadata.name} is not a job that ends", hint="use `modelyard serve -f`"
         )
-    wish = _Wish(
-        manifest, yard.run(run_id(manifest)), root, yard, options, listener, tuple(sinks), stop or StopRequest()
-    )
+    folder = yard.run(run_id(manifest, options.namespace))
+    wish = _Wish(manifest, folder, root, yard, options, listener, tuple(sinks), stop or StopRequest())
     outcome: list[StatusDocument | BaseException] = []
 
     def work() -> None:
@@ -106,14 +112,30 @@ class _Wish:
 
 def _hold(wish: _Wish) -> StatusDocument:
     folder = wish.folder
-    fresh = wish.options.fresh
-    with yards.take_over(folder, commits=lambda: committed_names(folder), fresh=fresh) as lease:
-        if fresh:
+    with _taken_over(wish) as lease:
+        if wish.options.fresh:
             forget(folder)
         with _logged(folder):
             yards.replace(folder.manifest, _written(wish.manifest, defaults=False))
             yards.replace(folder.resolved, _written(wish.manifest, defaults=True))
             return _drive(_open_attempt(wish, lease))
+
+
+def _taken_over(wish: _Wish) -> yards.Lease:
+    """The hold on the run; where another driver has it, waited for as long as `patience_seconds` says."""
+    folder, until = wish.folder, time.monotonic() + wish.options.patience_seconds
+    waiting = False
+    while True:
+        wish.stop.check()
+        try:
+            return yards.take_over(folder, commits=lambda: committed_names(folder), fresh=wish.options.fresh)
+        except RunHeldError as error:
+            if time.monotonic() >= until:
+                raise
+            if not waiting:
+                wish.listener(Note(f"waiting: {error}"))
+            waiting = True
+            wish.stop.wait(_HELD_POLL_SECONDS)
 
 
 def _written(manifest: Manifest, *, defaults: bool) -> bytes:

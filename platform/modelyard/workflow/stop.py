@@ -29,6 +29,10 @@ class StopRequest:
             self.exit_code = exit_code
         self._asked.set()
 
+    def wait(self, seconds: float) -> None:
+        """Wait that long, or until someone asks."""
+        self._asked.wait(seconds)
+
     def check(self) -> None:
         """Raise StoppedError when someone asked: for stages that may be cut anywhere."""
         if self.asked:

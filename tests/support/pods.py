@@ -1,0 +1,105 @@
+"""What a pod has of the cluster: a ServiceAccount with the rights given, its token in a folder, its variables."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from modelyard.kube import PodAccount, in_cluster
+from support.apiserver import ApiServer, Namespace
+
+VERBS = ("get", "patch")
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A process that the cluster would run as a pod: `environment` is what it sees."""
+
+    namespace: Namespace
+    service_account: str
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def account(self) -> PodAccount:
+        """Its account, as the platform finds it."""
+        found = in_cluster(self.environment)
+        assert found is not None
+        return found
+
+    def renew_token(self) -> str:
+        """Do as the kubelet does: another token in the same file. Returns it."""
+        token = self.namespace.kubectl("create", "token", self.service_account).strip()
+        renewed = self.folder / ".token.new"
+        renewed.write_text(token)
+        os.replace(renewed, self.folder / "token")
+        return token
+
+    def start(self, root: Path, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """`modelyard …` in `root` as this pod."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).parent / "modelyard"), *words], cwd=root, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, env={**os.environ, **self.environment, **(env or {})},
+        )  # fmt: skip
+
+
+def make_pod(namespace: Namespace, folder: Path, configmaps: Sequence[str], name: str = "driver") -> Pod:
+    """A pod whose Role grants get and patch of these ConfigMaps by name, and nothing else."""
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": VERBS, "resourceNames": configmaps}],
+    }
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace.name}],
+    }
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+    items = {"apiVersion": "v1", "kind": "List", "items": [account, role, binding]}
+    namespace.kubectl("apply", "-f", "-", text=json.dumps(items))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ca.crt").write_text(authority(namespace.server))
+    pod = Pod(namespace, name, folder, pod_environment(namespace, folder))
+    pod.renew_token()
+    return pod
+
+
+def pod_environment(namespace: Namespace, folder: Path) -> dict[str, str]:
+    """What the kubelet and the operator's template set."""
+    server = urlsplit(namespace.server.url)
+    return {
+        "KUBERNETES_SERVICE_HOST": server.hostname or "",
+        "KUBERNETES_SERVICE_PORT": str(server.port or 443),
+        "MODELYARD_NAMESPACE": namespace.name,
+        "MODELYARD_SERVICE_ACCOUNT_FOLDER": str(folder),
+    }
+
+
+def authority(server: ApiServer) -> str:
+    """The server's certificate authority, as PEM."""
+    import base64
+
+    cluster = json.loads(Path(server.kubeconfig).read_text())["clusters"][0]["cluster"]
+    return base64.b64decode(cluster["certificate-authority-data"]).decode()
+
+
+def make_configmap(namespace: Namespace, name: str, data: Mapping[str, str] | None = None) -> None:
+    """An empty ConfigMap, as the operator makes it."""
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": dict(data or {})}
+    namespace.kubectl("create", "-f", "-", text=json.dumps(item))
+
+
+def data_of(namespace: Namespace, name: str) -> dict[str, str]:
+    """A ConfigMap's data now."""
+    found: dict[str, str] = namespace.json("get", "configmap", name).get("data") or {}
+    return found
