@@ -60,7 +60,7 @@ class SourceSpec(SpecPart):
 class ValidationSpec(SpecPart):
     """Documents that are never trained on: at most one of `sources` and `fraction`."""
 
-    sources: Annotated[Listed[SourceSpec], Field(description="Sources of their own.")] = ()
+    sources: Annotated[Listed[SourceSpec], Field(max_length=1000, description="Sources of their own.")] = ()
     fraction: Annotated[
         float | None, Field(gt=0.0, lt=1.0, description="A share of the training documents, chosen by their digest.")
     ] = None
@@ -80,7 +80,9 @@ class DataSpec(SpecPart):
         Listed[SourceSpec], Field(min_length=1, max_length=1000, description="Sources to train on, at least one.")
     ]
     validation: Annotated[ValidationSpec, Field(description="Documents that are never trained on.")] = ValidationSpec()
-    prepare: Annotated[Listed[PrepareStepSpec], Field(description="Steps of preparation, in order.")] = ()
+    prepare: Annotated[
+        Listed[PrepareStepSpec], Field(max_length=100, description="Steps of preparation, in order.")
+    ] = ()
     max_bad_fraction: Annotated[
         Share, Field(description="Share of malformed records that is tolerated; each is reported with file and line.")
     ] = 0.001

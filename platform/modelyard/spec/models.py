@@ -49,7 +49,9 @@ class LoraSpec(SpecPart):
     rank: Annotated[Count, Field(description="Rank of the two factors.")] = 16
     alpha: Annotated[Positive, Field(description="The adapter's output is scaled by alpha / rank.")] = 32.0
     dropout: Annotated[Share, Field(description="Dropout before the adapter.")] = 0.0
-    targets: Annotated[Listed[ShortText], Field(description="Names of the modules that get one, as `q_proj`.")] = ()
+    targets: Annotated[
+        Listed[ShortText], Field(max_length=1000, description="Names of the modules that get one, as `q_proj`.")
+    ] = ()
 
 
 class AdapterSpec(SpecPart):

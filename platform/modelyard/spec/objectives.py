@@ -35,13 +35,17 @@ class ChatSpec(SpecPart):
 class TextClassificationSpec(SpecPart):
     """Options of text-classification."""
 
-    labels: Annotated[Listed[ShortText], Field(description="The labels, in order of their numbers.")] = ()
+    labels: Annotated[
+        Listed[ShortText], Field(max_length=10_000, description="The labels, in order of their numbers.")
+    ] = ()
 
 
 class TokenClassificationSpec(SpecPart):
     """Options of token-classification."""
 
-    labels: Annotated[Listed[ShortText], Field(description="The tags, in order of their numbers.")] = ()
+    labels: Annotated[
+        Listed[ShortText], Field(max_length=10_000, description="The tags, in order of their numbers.")
+    ] = ()
     scheme: Annotated[Literal["iob2", "iobes", "none"], Field(description="How tags form spans.")] = "iob2"
 
 

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 NAME_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 JOB_NAME_PATTERN = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 QUANTITY_PATTERN = r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]{1,2})?"
-REFERENCE_PATTERN = r"\S(.{0,1022}\S)?"
+REFERENCE_PATTERN = r"\S(.*\S)?"
 
 T = TypeVar("T")
 Listed = Annotated[tuple[T, ...], Strict(False)]

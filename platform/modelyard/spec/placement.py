@@ -8,7 +8,8 @@ from pydantic import Field, StringConstraints
 
 from modelyard.spec.parts import CountOrZero, JobName, Listed, Name, Path, Quantity, Seconds, ShortText, SpecPart
 
-Labels = Annotated[dict[str, str], Field(max_length=256)]
+LabelText = Annotated[str, StringConstraints(max_length=32_768)]  # annotations may be long; labels have 63, pods say
+Labels = Annotated[dict[str, LabelText], Field(max_length=256)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", max_length=256)]
 
 
@@ -143,7 +144,9 @@ class RuntimeSpec(SpecPart):
     image_pull_policy: Annotated[
         Literal["Always", "IfNotPresent", "Never"] | None, Field(description="When the image is pulled.")
     ] = None
-    image_pull_secrets: Annotated[Listed[ObjectName], Field(description="Secrets to pull it with.")] = ()
+    image_pull_secrets: Annotated[
+        Listed[ObjectName], Field(max_length=100, description="Secrets to pull it with.")
+    ] = ()
     env: Annotated[Listed[EnvVar], Field(max_length=1000, description="Environment variables.")] = ()
     env_from: Annotated[
         Listed[EnvFromSource], Field(max_length=100, description="All keys of these objects as variables.")
