@@ -24,10 +24,13 @@ def launch(
 ) -> EvaluationRecord:
     """Score with all CPUs of the worker group (one process, that many threads), or with one worker's GPU.
 
+    On a cluster of several nodes it is those of one node: a process cannot sit on two.
+
     Ray must be up. `on_progress` may raise to cancel. Progress and the process's own output go into `scratch`.
     """
     gpus = workers.resources.gpu
     cpus = max(1, int(quantity(workers.resources.cpu) * (1 if gpus else workers.count)))
+    cpus = max(1, min(cpus, _largest_node()))
     scratch.mkdir(parents=True, exist_ok=True)
     progress_file = scratch / "progress.json"
     progress_file.unlink(missing_ok=True)
@@ -46,7 +49,15 @@ def launch(
         raise
 
 
+def _largest_node() -> int:
+    """CPUs of the node that has most."""
+    return max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
+
+
 def _score(task: EvaluateTask, threads: int, gpu: bool, scratch: str) -> bytes:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
     import torch
 
     torch.set_num_threads(threads)

@@ -27,7 +27,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.util.placement_group import PlacementGroup, PlacementGroupID
 
 from modelyard import checkpoint
-from modelyard.errors import InvalidInputError
+from modelyard.errors import InvalidInputError, WorkerLostError
 from modelyard.spec import WorkersSpec
 from modelyard.spec.quantities import quantity
 from modelyard.train.failures import error_of, first_cause, take_notes
@@ -37,17 +37,17 @@ from modelyard.train.worker import notes_folder, run_folder, run_worker, trainin
 from modelyard.yard import claims
 from modelyard.yard.scratch import close_scratch, open_scratch
 
+# What worker processes need, before they import torch and DeepSpeed.
+WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 # Set before Ray's processes start: they inherit it, the driver itself need not keep it.
 ENVIRONMENT = {
+    **WORKER_ENVIRONMENT,
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a death is seen (Ray's default is 2 s)
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; nobody preempts this machine
-    "DS_ACCELERATOR": "cpu",
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
 }
 _session: dict[str, str] = {}
 
@@ -55,25 +55,27 @@ _session: dict[str, str] = {}
 def start_ray(workers: WorkersSpec, *, log_dir: Path, temp_dir: Path | None = None) -> None:
     """Start Ray on this machine with the logical CPUs and GPUs that `workers` asks for; quiet, on loopback.
 
-    On a cluster (RAY_ADDRESS is set) joins that one.
+    On a cluster (RAY_ADDRESS is set, as Ray does for its jobs) joins that one, whose nodes are what they are; raises
+    WorkerLostError when it does not answer.
     """
     if ray.is_initialized():
         return
-    quiet = {**ENVIRONMENT, **({"DS_ACCELERATOR": "cuda"} if workers.resources.gpu else {})}
+    log_dir.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("RAY_ADDRESS"):
+        _join(os.environ["RAY_ADDRESS"])
+        return
+    quiet = {**ENVIRONMENT, **_accelerator(workers.resources.gpu > 0)}
     added = {key: value for key, value in quiet.items() if key not in os.environ}
     os.environ.update(added)
     try:
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            _start_local(workers, log_dir, temp_dir)
+        _start_local(workers, log_dir, temp_dir)
     finally:
         for key in added:  # else Ray Train gives its workers a runtime environment, which costs a process start each
             os.environ.pop(key, None)
 
 
 def stop_ray() -> None:
-    """Stop what `start_ray` started, with its scratch folder."""
+    """Stop what `start_ray` started, with its scratch folder; a cluster that was joined is only left."""
     ray.shutdown()
     folder = _session.pop("folder", None)
     if folder:
@@ -132,6 +134,24 @@ class _Rendezvous(Backend):  # type: ignore[misc]  # Ray is untyped
         worker_group.execute(_set_rendezvous, "127.0.0.1" if one_machine else address, port)
 
 
+def _join(address: str) -> None:
+    if "://" in address:
+        raise InvalidInputError(
+            f"RAY_ADDRESS={address}: a driver sits in the cluster it uses, not behind Ray's client port",
+            hint="run it as a Ray job, or unset RAY_ADDRESS to train on this machine",
+        )
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+        raise WorkerLostError(
+            f"no Ray cluster answers at RAY_ADDRESS={address}", hint="unset it to train on this machine"
+        ) from error
+
+
+def _accelerator(gpu: bool) -> dict[str, str]:
+    return {"DS_ACCELERATOR": "cuda" if gpu else "cpu"}
+
+
 def _start_local(workers: WorkersSpec, log_dir: Path, temp_dir: Path | None) -> None:
     folder = temp_dir or open_scratch()  # short: a socket's path holds 107 bytes
     if temp_dir is None:
@@ -148,7 +168,6 @@ def _start_local(workers: WorkersSpec, log_dir: Path, temp_dir: Path | None) -> 
         # Ray waits 60 s for a gcs_server that has died; here nobody starts it again, so all is over at once.
         _system_config={"gcs_rpc_server_reconnect_timeout_s": 5},
     )
-    log_dir.mkdir(parents=True, exist_ok=True)
     ray._private.worker._worker_logs_enabled = False  # else the raylet's words on a dead worker go to our terminal
 
 
@@ -161,9 +180,13 @@ class _Group(DataParallelTrainer):  # type: ignore[misc]  # Ray is untyped
 
 
 def _free_leftovers() -> None:
-    """Placement groups that a dead controller left behind hold the CPUs that the next group needs."""
+    """Placement groups that a dead controller left behind hold the CPUs that the next group needs.
+
+    Only this job's, whose id their ids end with: others may use the same cluster.
+    """
+    job = ray.get_runtime_context().get_job_id()
     for key, entry in ray.util.placement_group_table().items():
-        if entry["state"] != "REMOVED":
+        if entry["state"] != "REMOVED" and key.endswith(job):
             ray.util.remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(key))))
 
 
@@ -171,11 +194,10 @@ def _trainer(task: TrainTask, workers: WorkersSpec, scratch: Path, began: float)
     resources = workers.resources
     if workers.min_count is not None and workers.min_count != workers.count:
         raise InvalidInputError("spec.workers.minCount: fewer workers than count are not implemented yet")
+    # Memory is the pods' limit, not asked of Ray too: what a node offers of it is a rounding less than the pod has.
     per_worker: dict[str, float] = {"CPU": float(quantity(resources.cpu))}
     if resources.gpu:
         per_worker["GPU"] = resources.gpu
-    if os.environ.get("RAY_ADDRESS"):
-        per_worker["memory"] = int(quantity(resources.memory))
     threads = max(1, int(quantity(resources.cpu)))
     return _Group(
         _work,
@@ -196,6 +218,9 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
 
     from ray.train import get_context
 
+    # Here Ray's processes have them from our start of it; those of a cluster have what its pods set.
+    for key, value in {**WORKER_ENVIRONMENT, **_accelerator(config["use_gpu"])}.items():
+        os.environ.setdefault(key, value)
     context = get_context()
     place = Place(
         rank=context.get_world_rank(),
