@@ -28,6 +28,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from modelyard_operator.kinds.crds import render
+
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("MODELYARD_SHARED") or ROOT.parent / "shared")
 SCRIPT = SHARED / "kube/apiserver.py"
@@ -70,7 +72,9 @@ def _started(folder: Path) -> contextlib.AbstractContextManager[Server]:
 
 def _crds(folder: Path) -> list[str]:
     """The files of the CRDs that there are: KubeRay's of the shared folder, and ours."""
-    return [str(path) for path in KUBERAY if path.exists()]
+    ours = folder / "modelyard.yaml"
+    ours.write_text(render())
+    return [str(path) for path in (*KUBERAY, ours) if path.exists()]
 
 
 @contextlib.contextmanager
