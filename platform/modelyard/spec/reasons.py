@@ -44,6 +44,8 @@ class Reason(StrEnum):
     """The version wished for did not come up; the last good one serves until something changes."""
     ROLLOUT_FAILED = "RolloutFailed"
     """The version wished for did not come up, and there is no earlier one to go back to."""
+    KUBERAY_MISSING = "KubeRayMissing"
+    """The cluster knows no RayService or RayJob. Install KubeRay."""
     SCALED_TO_ZERO = "ScaledToZero"
     """No replicas are wished for: nothing answers."""
     ANSWERING = "Answering"
