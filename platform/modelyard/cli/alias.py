@@ -76,6 +76,7 @@ def _row(record: AliasRecord) -> dict[str, Any]:
 def _history(record: AliasRecord) -> str:
     from modelyard.cli.output import to_table
 
+    first = record.revision - len(record.history) + 1  # on a cluster only the last changes are kept
     rows = [
         {
             "revision": number,
@@ -84,7 +85,7 @@ def _history(record: AliasRecord) -> str:
             "by": change.by,
             "reason": change.reason,
         }
-        for number, change in enumerate(record.history, start=1)
+        for number, change in enumerate(record.history, start=first)
     ]
     return to_table(rows, ("revision", "version", "time", "by", "reason"))
 

@@ -1,6 +1,7 @@
 """What is so: the documents that the yard keeps and that users and programs read. No behaviour, no I/O."""
 
 from modelyard.errors import FailureClass
+from modelyard.records.index import IndexedAlias, IndexedClaim, IndexedVersion, IndexRecord
 from modelyard.records.lineage import (
     AliasChange,
     AliasRecord,
@@ -47,6 +48,10 @@ __all__ = [
     "FailurePlace",
     "FileDigest",
     "GateResult",
+    "IndexRecord",
+    "IndexedAlias",
+    "IndexedClaim",
+    "IndexedVersion",
     "MetricValue",
     "Metrics",
     "ModelState",

@@ -1,4 +1,4 @@
-"""The index: which versions exist and where aliases point. A protocol with one store today, the files of a yard.
+"""The index: which versions exist and where aliases point. A protocol, and its store in the files of a yard.
 
 A version's number is claimed put-if-absent before anything is copied (`models/<name>/claims/<version>.json`), so two
 registrations at once get two numbers. A version exists when its `version.json` stands; a claim without one is a
@@ -13,23 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from modelyard.errors import IntegrityError
-from modelyard.records import AliasRecord, Record, VersionRecord
+from modelyard.records import AliasRecord, VersionRecord
+from modelyard.registry.claims import ClaimRecord
 from modelyard.yard import Yard, checked_name, compare_and_swap, publish, read_record
 from modelyard.yard.layout import NAME
 from modelyard.yard.publishing import storage_errors
 from modelyard.yard.reading import read_bytes
 
 RECORD = "version.json"
-
-
-class ClaimRecord(Record):
-    """A number that is taken, and for what: the run, its folder's digest, the digest of what evaluation found."""
-
-    name: str
-    version: int
-    run_id: str
-    digest: str
-    findings: str
 
 
 class Index(Protocol):
@@ -51,7 +42,7 @@ class Index(Protocol):
         """Take a number; raises ConflictError when another registration has it."""
 
     def publish(self, record: VersionRecord) -> None:
-        """Make a version exist; raises ConflictError when another one stands under its number."""
+        """Make a version exist (again is fine); raises ConflictError when another one stands under its number."""
 
     def aliases(self, name: str) -> list[AliasRecord]:
         """A model's aliases, removed ones too (version 0), by name."""

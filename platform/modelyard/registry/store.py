@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from modelyard.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from modelyard.kube import in_cluster
 from modelyard.records import AliasChange, AliasRecord, FileDigest, MetricValue, VersionRecord
 from modelyard.records.status import Verdict
+from modelyard.registry.claims import ClaimRecord, findings_of
 from modelyard.registry.copying import copy_folder
-from modelyard.registry.index import RECORD, ClaimRecord, FileIndex, Index
+from modelyard.registry.index import RECORD, FileIndex, Index
 from modelyard.registry.references import checked_alias, parse_reference
 from modelyard.telemetry import redact, utc_now
-from modelyard.yard import Yard, checked_name, digest_bytes, digest_files, digest_folder, sweep, verify_folder
+from modelyard.yard import Yard, checked_name, digest_files, digest_folder, sweep, verify_folder
 from modelyard.yard.faults import point
 
 
@@ -74,11 +75,12 @@ class Registry:
                 f"{folder} has the digest {digest}, recorded was {expected_digest}",
                 hint="with --verify the run makes it anew",
             )
-        findings = digest_bytes(json.dumps([verdict, [metric.to_dict() for metric in metrics]]).encode())
+        findings = findings_of(verdict, metrics)
         version = self._claim(ClaimRecord(name=name, version=1, run_id=run_id, digest=digest, findings=findings))
         point("registry.claimed")
         standing = self.index.version(name, version)
         if standing is not None:
+            self.index.publish(standing)
             return standing
         target = self.yard.model_folder(name, version)
         copy_folder(folder, target, files)
@@ -216,5 +218,12 @@ class Registry:
 
 
 def open_registry(yard: Yard) -> Registry:
-    """The registry of a yard, kept in its files."""
-    return Registry(yard, FileIndex(yard))
+    """The registry of a yard: its index in its files or, in a pod of the operator's, in the namespace's ConfigMaps."""
+    files = FileIndex(yard)
+    account = in_cluster()
+    if account is None:
+        return Registry(yard, files)
+    from modelyard.kube.server import ServerConfigMaps
+    from modelyard.registry.index_configmap import ConfigMapIndex
+
+    return Registry(yard, ConfigMapIndex(files, ServerConfigMaps(account)))
