@@ -102,10 +102,11 @@ class StandIn:
             while not stop.is_set():
                 woken.clear()
                 try:
-                    await self.step()
+                    again = await self.step() > 0
                 except ClusterError as error:
                     self.errors.append(error)
-                await _first(woken, stop, every_seconds)
+                    again = False
+                await _first(woken, stop, 0.05 if again else every_seconds)
         finally:
             for watch in watches:
                 watch.cancel()
@@ -115,6 +116,7 @@ class StandIn:
         while True:
             try:
                 page = await self.cluster.list(resource, namespace=self.namespace, limit=1)
+                woken.set()  # what was written between the last step and this list
                 events = self.cluster.watch(
                     resource, namespace=self.namespace, resource_version=page.resource_version, timeout_seconds=60
                 )
