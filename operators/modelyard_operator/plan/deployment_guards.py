@@ -1,0 +1,74 @@
+"""What a deployment has beside its RayService: a NetworkPolicy, a PodDisruptionBudget where replicas can be spared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from modelyard.spec import ModelDeploymentSpec
+from modelyard_operator.kinds.names import DIGEST_ANNOTATION, KIND_LABEL, NAME_LABEL, base_name, labels_of
+from modelyard_operator.kinds.objects import POD_DISRUPTION_BUDGETS, Json, Resource, owner_reference
+from modelyard_operator.plan.rayservices import GROUP_NAME
+
+_KUBERAY = {
+    "namespaceSelector": {},
+    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
+}
+
+
+def guards(parent: Json, spec: ModelDeploymentSpec, served: frozenset[Resource]) -> list[dict[str, Any]]:
+    """The objects, each with the digest of its rendering, by which a change of it is seen."""
+    made = [_network(parent)]
+    fewest = spec.autoscaling.min_replicas if spec.autoscaling is not None else spec.replicas or 0
+    if fewest > 1 and POD_DISRUPTION_BUDGETS in served:
+        made.append(_budget(parent, fewest))
+    return made
+
+
+def selector(parent: Json) -> dict[str, str]:
+    """Labels that all pods of a deployment have and no others."""
+    labels = labels_of(parent)
+    return {name: labels[name] for name in (KIND_LABEL, NAME_LABEL)}
+
+
+def replica_selector(parent: Json) -> dict[str, str]:
+    """Labels of the replicas' pods: KubeRay adds the group's name."""
+    return {**selector(parent), "ray.io/group": GROUP_NAME}
+
+
+def _network(parent: Json) -> dict[str, Any]:
+    """Anyone may ask the endpoint and read metrics; KubeRay the dashboard; Ray's own ports are for its own pods."""
+    mine = {"matchLabels": selector(parent)}
+    spec = {
+        "podSelector": mine,
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {"from": [{"podSelector": mine}]},
+            {"from": [_KUBERAY], "ports": [{"port": 8265, "protocol": "TCP"}]},
+            {"ports": [{"port": 8000, "protocol": "TCP"}, {"port": 8080, "protocol": "TCP"}]},
+        ],
+    }
+    return _child(parent, "networking.k8s.io/v1", "NetworkPolicy", spec)
+
+
+def _budget(parent: Json, fewest: int) -> dict[str, Any]:
+    """A drain takes one replica at a time. A number: RayCluster has no scale subresource to count a share by."""
+    spec = {"minAvailable": fewest - 1, "selector": {"matchLabels": replica_selector(parent)}}
+    return _child(parent, "policy/v1", "PodDisruptionBudget", spec)
+
+
+def _child(parent: Json, api_version: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": base_name(parent),
+            "namespace": parent["metadata"]["namespace"],
+            "labels": labels_of(parent),
+            "annotations": {DIGEST_ANNOTATION: "sha256:" + hashlib.sha256(text.encode()).hexdigest()},
+            "ownerReferences": [owner_reference(parent)],
+        },
+        "spec": spec,
+    }

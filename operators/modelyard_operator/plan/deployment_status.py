@@ -1,0 +1,208 @@
+"""A deployment's status: a function of the facts and of what was decided. It says the same once that is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from modelyard.records import FailureDigest
+from modelyard.spec.reasons import Reason
+from modelyard_operator.kinds.actions import Emit
+from modelyard_operator.kinds.conditions import ACCEPTED, AVAILABLE, PROGRESSING, ConditionStatus, with_condition
+from modelyard_operator.kinds.names import base_name
+from modelyard_operator.kinds.objects import PODS, RAY_CLUSTERS, Json
+from modelyard_operator.kinds.observations import Observation
+from modelyard_operator.kinds.settings import Settings
+from modelyard_operator.plan.deployment_facts import MODEL_DIGEST_ANNOTATION, Facts, key, probe_of
+from modelyard_operator.plan.deployment_guards import replica_selector
+from modelyard_operator.plan.reading import clipped, listed, mapping, plain, rfc3339, text, whole
+from modelyard_operator.plan.rollouts import RolloutDecision, Standing
+from modelyard_operator.plan.serving_pods import SERVE_PORT
+
+_TROUBLE = {
+    Reason.ROLLED_BACK, Reason.ROLLOUT_FAILED, Reason.GATE_FAILED, Reason.NOT_ANSWERING, Reason.INVALID_MANIFEST,
+    Reason.MODEL_NOT_FOUND, Reason.STORAGE_NOT_READY, Reason.REFERENCE_NOT_FOUND, Reason.NAME_TAKEN,
+    Reason.KUBERAY_MISSING,
+}  # fmt: skip
+
+
+def url_of(parent: Json, settings: Settings) -> str:
+    """Where the endpoint answers, for anyone in the cluster."""
+    host = f"{base_name(parent)}.{parent['metadata']['namespace']}.svc.{settings.cluster_domain}"
+    return f"http://{host}:{SERVE_PORT}"
+
+
+def status_of(
+    observation: Observation,
+    facts: Facts,
+    standing: Standing | None,
+    decision: RolloutDecision | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """The whole status as it should be."""
+    parent = observation.parent
+    before = mapping(parent, "status")
+    replicas, ready = _replicas(observation, facts)
+    failure = _failure(standing, decision)
+    wished: dict[str, Any] = {
+        "phase": _phase(facts, standing, decision, ready),
+        "conditions": list(_conditions(observation, facts, standing, decision, settings)),
+        "observedGeneration": whole(parent, "metadata", "generation"),
+        "model": _model(facts, standing, before),
+        "replicas": replicas,
+        "readyReplicas": ready,
+        "labelSelector": ",".join(f"{name}={value}" for name, value in sorted(replica_selector(parent).items())),
+        "url": url_of(parent, settings),
+        "lastFailure": failure.to_dict() if failure is not None else None,
+    }
+    return {name: value for name, value in plain(wished).items() if value is not None}
+
+
+def _conditions(
+    observation: Observation,
+    facts: Facts,
+    standing: Standing | None,
+    decision: RolloutDecision | None,
+    settings: Settings,
+) -> tuple[Json, ...]:
+    accepted: ConditionStatus = "False" if facts.model is None else "True"
+    progress: tuple[ConditionStatus, Reason, str] = ("False", facts.reason, facts.message)
+    if decision is not None:
+        progress = ("True" if decision.progressing else "False", decision.reason, decision.message)
+    conditions = old_conditions(observation.parent)
+    for kind, (status, reason, message) in {
+        ACCEPTED: (accepted, facts.reason, facts.message),
+        AVAILABLE: _available(observation, standing, settings),
+        PROGRESSING: progress,
+    }.items():
+        conditions = with_condition(
+            conditions, kind, status, reason, clipped(message, 8192), now=rfc3339(observation.now),
+            generation=whole(observation.parent, "metadata", "generation"),
+        )  # fmt: skip
+    return conditions
+
+
+def old_conditions(parent: Json) -> tuple[Json, ...]:
+    """The conditions that stand; what is none is passed over."""
+    fields = ("type", "status", "reason", "message", "lastTransitionTime")
+    return tuple(
+        one for one in listed(parent, "status", "conditions") if all(isinstance(one.get(name), str) for name in fields)
+    )
+
+
+def _available(
+    observation: Observation, standing: Standing | None, settings: Settings
+) -> tuple[ConditionStatus, Reason, str]:
+    if standing is not None and standing.asleep:
+        return "False", Reason.SCALED_TO_ZERO, "no replicas are wished for"
+    if standing is not None and standing.answers:
+        version = standing.answered_version or "it"
+        return "True", Reason.ANSWERING, f"{version} answers at {url_of(observation.parent, settings)}"
+    probe = probe_of(observation)
+    said = f": {clipped(probe.message, 512)}" if probe is not None and probe.message else ""
+    return "False", Reason.NOT_ANSWERING, f"nothing answers yet or any more{said}"
+
+
+def _phase(facts: Facts, standing: Standing | None, decision: RolloutDecision | None, ready: int) -> str:
+    """One word for people."""
+    reason = decision.reason if decision is not None else facts.reason
+    if standing is None or standing.asleep:
+        if decision is not None and decision.reason == Reason.ROLLING_OUT:
+            return "Deploying"
+        return "Failed" if reason == Reason.GATE_FAILED else "Pending"
+    if decision is not None and decision.progressing:
+        return "Deploying"
+    if not standing.answers:
+        return "Failed" if reason == Reason.ROLLOUT_FAILED else "Degraded"
+    as_wished = facts.model is not None and reason == Reason.ROLLED_OUT and ready >= _fewest(facts)
+    return "Ready" if as_wished else "Degraded"
+
+
+def _fewest(facts: Facts) -> int:
+    spec = facts.manifest.spec if facts.manifest is not None else None
+    if spec is None:
+        return 0
+    return spec.autoscaling.min_replicas if spec.autoscaling is not None else spec.replicas or 0
+
+
+def _replicas(observation: Observation, facts: Facts) -> tuple[int, int]:
+    """Replicas that there are and that are ready, in the cluster that takes the traffic: each fills a pod."""
+    active = text(facts.service, "status", "activeServiceStatus", "rayClusterName")
+    cluster = observation.get(key(observation.parent, RAY_CLUSTERS, active)) if active else None
+    if cluster is None:
+        return 0, 0
+    wanted = replica_selector(observation.parent)
+    pods = [pod for _, pod in observation.owned(PODS, cluster) if _carries(pod, wanted) and _lives(pod)]
+    return len(pods), sum(_is_ready(pod) for pod in pods)
+
+
+def _carries(pod: Json, labels: Mapping[str, str]) -> bool:
+    carried = mapping(pod, "metadata", "labels")
+    return all(carried.get(name) == value for name, value in labels.items())
+
+
+def _lives(pod: Json) -> bool:
+    return text(pod, "status", "phase") not in ("Succeeded", "Failed") and not text(
+        pod, "metadata", "deletionTimestamp"
+    )
+
+
+def _is_ready(pod: Json) -> bool:
+    """Ready, and seen by KubeRay as one whose proxy answers."""
+    ready = any(
+        text(one, "type") == "Ready" and text(one, "status") == "True" for one in listed(pod, "status", "conditions")
+    )
+    return bool(ready) and text(pod, "metadata", "labels", "ray.io/serve") == "true"
+
+
+def _model(facts: Facts, standing: Standing | None, before: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The version that answers, or that answered last."""
+    known = dict(mapping(before, "model")) or None
+    if standing is None or not standing.answers:
+        return known
+    digests = {standing.target.version: text(facts.service, "metadata", "annotations", MODEL_DIGEST_ANNOTATION)}
+    if facts.good is not None:
+        digests.setdefault(facts.good.target.version, facts.good.model_digest)
+    name, _, number = standing.answered_version.partition("@")
+    digest = digests.get(standing.answered_version)
+    if not digest or not number.isdecimal():
+        return known
+    return {"name": name, "version": int(number), "digest": digest}
+
+
+def _failure(standing: Standing | None, decision: RolloutDecision | None) -> FailureDigest | None:
+    if decision is not None and decision.failure_class is not None:
+        return FailureDigest(failure_class=decision.failure_class, message=decision.message)
+    side = standing.own if standing is not None and not standing.up else None
+    if side is None or not side.hint:
+        return None
+    return FailureDigest(failure_class=side.failure_class, message=side.hint, retryable=True)
+
+
+def events(parent: Json, wished: Mapping[str, Any]) -> Iterator[Emit]:
+    """What the transition to a status tells, before it is written."""
+    before = {one["type"]: one for one in old_conditions(parent)}
+    for after in wished["conditions"]:
+        then = before.get(after["type"])
+        if _is_told(after, then):
+            kind = "Warning" if after["reason"] in _TROUBLE else "Normal"
+            yield Emit("Warning" if kind == "Warning" else "Normal", after["reason"], after["message"])
+
+
+def _is_told(after: Json, then: Json | None) -> bool:
+    """Progressing tells every change, Accepted and Available a change of their status or reason."""
+    if after["type"] == PROGRESSING:
+        return after["reason"] not in _ACCEPTED_TELLS and (then is None or _saying(then) != _saying(after))
+    if then is None:
+        return after["type"] == ACCEPTED or after["status"] == "True"
+    return (then["status"], then["reason"]) != (after["status"], after["reason"])
+
+
+def _saying(condition: Json) -> tuple[str, str]:
+    return condition["reason"], condition["message"]
+
+
+_ACCEPTED_TELLS = {
+    Reason.INVALID_MANIFEST, Reason.MODEL_NOT_FOUND, Reason.STORAGE_NOT_READY, Reason.REFERENCE_NOT_FOUND,
+    Reason.NAME_TAKEN, Reason.KUBERAY_MISSING,
+}  # fmt: skip
