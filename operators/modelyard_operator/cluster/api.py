@@ -88,11 +88,26 @@ class WatchEvent:
     item: Json
 
 
-class Cluster(Protocol):
-    """Reads and writes objects as plain JSON. Every method may raise any ClusterError."""
+class Writer(Protocol):
+    """The half of a cluster that carries out a plan. Every method may raise any ClusterError."""
 
     async def get(self, key: ObjectKey) -> Json:
         """One object; NotFoundError."""
+
+    async def create(self, item: Json) -> Json:
+        """Create an object; AlreadyExistsError."""
+
+    async def patch(
+        self, key: ObjectKey, body: Json, *, uid: str = "", resource_version: str = "", subresource: str = ""
+    ) -> Json:
+        """Merge-patch; with uid or resourceVersion only that very object: ConflictError otherwise."""
+
+    async def delete(self, key: ObjectKey, *, uid: str = "") -> None:
+        """Delete, children in the background; with a uid only that very object. NotFoundError, ConflictError."""
+
+
+class Cluster(Writer, Protocol):
+    """Reads and writes objects as plain JSON."""
 
     async def list(
         self, resource: Resource, *, namespace: str = "", labels: str = "", limit: int = 500, more: str = ""
@@ -109,17 +124,6 @@ class Cluster(Protocol):
         timeout_seconds: float,
     ) -> AsyncIterator[WatchEvent]:
         """Changes after a resourceVersion; ends by itself after the time-out. GoneError: list again."""
-
-    async def create(self, item: Json) -> Json:
-        """Create an object; AlreadyExistsError."""
-
-    async def patch(
-        self, key: ObjectKey, body: Json, *, uid: str = "", resource_version: str = "", subresource: str = ""
-    ) -> Json:
-        """Merge-patch; with uid or resourceVersion only that very object: ConflictError otherwise."""
-
-    async def delete(self, key: ObjectKey, *, uid: str = "") -> None:
-        """Delete, children in the background; with a uid only that very object. NotFoundError, ConflictError."""
 
     async def served(self) -> frozenset[Resource]:
         """Which of the kinds we deal with the server knows."""

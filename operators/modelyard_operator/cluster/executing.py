@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import assert_never
 
-from modelyard_operator.cluster.api import AlreadyExistsError, Cluster, NotFoundError
+from modelyard_operator.cluster.api import AlreadyExistsError, NotFoundError, Writer
 from modelyard_operator.kinds.actions import Action, Create, Delete, Emit, Patch, Requeue
 from modelyard_operator.kinds.objects import Json, uid_of
 
@@ -21,7 +21,7 @@ def _utc_now() -> datetime:
 
 
 async def execute(
-    cluster: Cluster, parent: Json, actions: Sequence[Action], now: Callable[[], datetime] = _utc_now
+    cluster: Writer, parent: Json, actions: Sequence[Action], now: Callable[[], datetime] = _utc_now
 ) -> float | None:
     """Do the actions in order; returns after how many seconds the clock wants the parent looked at again, if it does.
 
@@ -37,7 +37,7 @@ async def execute(
     return soonest
 
 
-async def _do(cluster: Cluster, parent: Json, action: Action, now: Callable[[], datetime]) -> None:
+async def _do(cluster: Writer, parent: Json, action: Action, now: Callable[[], datetime]) -> None:
     match action:
         case Create(item):
             await cluster.create(item)
@@ -53,12 +53,12 @@ async def _do(cluster: Cluster, parent: Json, action: Action, now: Callable[[], 
             assert_never(action)
 
 
-async def _delete(cluster: Cluster, action: Delete) -> None:
+async def _delete(cluster: Writer, action: Delete) -> None:
     with suppress(NotFoundError):  # gone is what was wished
         await cluster.delete(action.key, uid=action.uid)
 
 
-async def _emit(cluster: Cluster, item: Json) -> None:
+async def _emit(cluster: Writer, item: Json) -> None:
     with suppress(AlreadyExistsError):  # told before a crash, or in an earlier attempt: once is enough
         await cluster.create(item)
 

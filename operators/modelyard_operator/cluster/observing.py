@@ -34,12 +34,14 @@ class Objects:
     items: MutableMapping[ObjectKey, Json] = field(default_factory=dict)
     _uids: dict[ObjectKey, tuple[str, str]] = field(default_factory=dict)  # own uid, controller's uid
     _children: dict[str, set[ObjectKey]] = field(default_factory=dict)
+    _places: dict[str, ObjectKey] = field(default_factory=dict)
 
     def put(self, key: ObjectKey, item: Json) -> None:
         """Take an object in, in place of an older one."""
         self.drop(key)
         uids = (uid_of(item), controller_uid(item))
         self.items[key], self._uids[key] = item, uids
+        self._places[uids[0]] = key
         if uids[1]:
             self._children.setdefault(uids[1], set()).add(key)
 
@@ -47,20 +49,19 @@ class Objects:
         """Forget an object; nothing happens when there is none."""
         if key not in self._uids:
             return
-        _, controller = self._uids.pop(key)
-        del self.items[key]
+        own, controller = self._uids.pop(key)
+        del self.items[key], self._places[own]
         if controller:
             self._children[controller].discard(key)
             if not self._children[controller]:
                 del self._children[controller]
 
-    def uid(self, key: ObjectKey) -> str:
-        """The uid of the object that stands there; empty when none does."""
-        return self._uids.get(key, ("", ""))[0]
-
-    def controller(self, key: ObjectKey) -> str:
-        """The uid of what controls the object; empty when nothing does."""
-        return self._uids.get(key, ("", ""))[1]
+    def lineage(self, key: ObjectKey) -> list[ObjectKey]:
+        """The object, what controls it, what controls that, as far as it is known here; never one twice."""
+        line = [key]
+        while (above := self._places.get(self._uids.get(line[-1], ("", ""))[1])) is not None and above not in line:
+            line.append(above)
+        return line
 
     def keys(self, resource: Resource) -> list[ObjectKey]:
         """Where the objects of a kind lie."""
