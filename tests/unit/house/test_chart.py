@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from support.charts import CHART, NAMESPACE, VALUES, files, helm, objects, of_kind
 
-KUBERNETES = ("1.25", "1.31", "1.37")  # the oldest that the chart accepts, one between, the newest known here
+KUBERNETES = ("1.29", "1.33", "1.37")  # the oldest that the chart accepts, one between, the newest known here
 CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 
 
