@@ -44,7 +44,8 @@ def _schema(kind: str) -> Schema:
 def _fit(value: Any, schema: Schema) -> Any:
     """The value as far as the schema takes it; _UNFIT when it takes nothing of it."""
     kind: str = schema["type"]
-    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+    of_type: bool = isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
+    if not of_type:
         return _UNFIT
     match kind:
         case "object":
@@ -67,7 +68,10 @@ def _fit_list(value: Sequence[Any], schema: Schema) -> list[Any]:
     items = [_fit(item, schema["items"]) for item in value]
     kept = [item for item in items if item is not _UNFIT]
     if keys := schema.get("x-kubernetes-list-map-keys"):  # of items with the same keys the first stays
-        kept = list({tuple(item[key] for key in keys): item for item in reversed(kept)}.values())[::-1]
+        first: dict[Any, Any] = {}
+        for item in kept:
+            first.setdefault(tuple(item[key] for key in keys), item)
+        kept = list(first.values())
     return kept[: schema["maxItems"]]
 
 

@@ -29,7 +29,7 @@ _BOUNDS = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
 @dataclass(frozen=True)
 class Parts:
     """What stands beside a schema: its definitions, better words for their fields (by class and field), CEL rules (by
-    class), and bounds for texts and lists that have none (`""` is for all of them).
+    class), and bounds for texts and lists that have none: of all by keyword, of some by `field.keyword`.
     """
 
     definitions: Mapping[str, Any]
@@ -99,7 +99,7 @@ def _plain(given: Any) -> Schema:
 
 def _bounded(made: Schema, key: str, name: str, parts: Parts) -> Schema:
     if key not in made and parts.bounds:
-        made[key] = parts.bounds.get(name, parts.bounds[key])
+        made[key] = parts.bounds.get(f"{name}.{key}", parts.bounds[key])
     return made
 
 

@@ -43,8 +43,16 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     "EvaluationJob": ("Pending", "Running", "Succeeded", "Failed", "Suspended"),
     "ModelDeployment": ("Pending", "Deploying", "Ready", "Degraded", "Failed"),
 }  # fmt: skip
-# Far above what is ever written; in characters and items. By field, else for every text and every list.
-BOUNDS = {"maxLength": 1024, "maxItems": 1000, "message": 32_768, "hint": 32_768, "evidence": 4096, "conditions": 32}
+# Far above what is ever written; in characters and items. Of every text and list, then of those that differ.
+BOUNDS = {
+    "maxLength": 1024,
+    "maxItems": 1000,
+    "message.maxLength": 32_768,
+    "hint.maxLength": 32_768,
+    "evidence.maxLength": 4096,
+    "evidence.maxItems": 20,
+    "conditions.maxItems": 32,
+}
 _TIMES = ("startTime", "completionTime")
 _CONDITION_TYPE = (
     r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
@@ -94,4 +102,4 @@ def _conditions(schema: Schema) -> Schema:
     fields["observedGeneration"]["minimum"] = 0
     item["required"] = ["type", "status", "reason", "message", "lastTransitionTime"]
     keyed = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-    return {**schema, "maxItems": BOUNDS["conditions"], **keyed}
+    return {**schema, **keyed}
