@@ -159,7 +159,7 @@ def _suspend(turn: _Turn) -> list[Write] | None:
         return [] if wished else _write(turn, _resumed(turn))
     if not is_true(status, "Suspending"):
         return _write(turn, _suspending(turn)) if wished else None
-    mine = {f"{turn.name}-head-svc", f"{turn.name}-serve-svc"}
+    mine = {_service_name(turn, "head"), _service_name(turn, "serve")}
     left = [*turn.world.clusters.values(), *(item for name, item in turn.world.services.items() if name in mine)]
     if left:
         return [Remove(key_of(item)) for item in left if "deletionTimestamp" not in item["metadata"]]
@@ -280,7 +280,7 @@ def _service_writes(turn: _Turn, cluster: Json) -> list[Write]:
     name, writes = cluster["metadata"]["name"], []
     selectors = {"head": {CLUSTER_LABEL: name, NODE_LABEL: "head"}, "serve": {CLUSTER_LABEL: name, SERVE_LABEL: "true"}}
     for role, selector in selectors.items():
-        found = turn.world.services.get(f"{turn.name}-{role}-svc")
+        found = turn.world.services.get(_service_name(turn, role))
         if found is None:
             writes.append(Make(_service(turn, role, selector)))
         elif found["spec"].get("selector") != selector:
@@ -291,10 +291,12 @@ def _service_writes(turn: _Turn, cluster: Json) -> list[Write]:
 
 def _service(turn: _Turn, role: str, selector: Mapping[str, str]) -> dict[str, Any]:
     ports = {"serve": 8000} if role == "serve" else {"dashboard": 8265, "gcs-server": 6379, "serve": 8000}
+    given = turn.spec.get("serveService", {}).get("metadata", {}).get("labels", {}) if role == "serve" else {}
+    own = {"ray.io/originated-from-cr-name": turn.name, "ray.io/originated-from-crd": "RayService"}
     metadata = {
-        "name": f"{turn.name}-{role}-svc",
+        "name": _service_name(turn, role),
         "namespace": turn.service["metadata"]["namespace"],
-        "labels": {"ray.io/originated-from-cr-name": turn.name, "ray.io/originated-from-crd": "RayService"},
+        "labels": {**given, **own},
         "ownerReferences": owned_by(turn.service),
     }
     entries = [{"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in ports.items()]
@@ -302,6 +304,12 @@ def _service(turn: _Turn, role: str, selector: Mapping[str, str]) -> dict[str, A
         "apiVersion": "v1", "kind": "Service", "metadata": metadata,
         "spec": {"type": "ClusterIP", "selector": dict(selector), "ports": entries},
     }  # fmt: skip
+
+
+def _service_name(turn: _Turn, role: str) -> str:
+    """The spec may name the serve Service; the name of the head's is refused there."""
+    given = turn.spec.get("serveService", {}).get("metadata", {}).get("name", "") if role == "serve" else ""
+    return given or f"{turn.name}-{role}-svc"
 
 
 def _status(turn: _Turn, active: Json | None, pending: Json | None, serving: Json | None, *, ready: bool) -> Json:
@@ -328,7 +336,7 @@ def _status(turn: _Turn, active: Json | None, pending: Json | None, serving: Jso
 
 def _endpoints(turn: _Turn) -> int:
     """Ready Pods behind the serve Service as it stands before this turn's writes (slices follow later)."""
-    service = turn.world.services.get(f"{turn.name}-serve-svc")
+    service = turn.world.services.get(_service_name(turn, "serve"))
     if service is None:
         return 0
     selector = service["spec"].get("selector", {})
