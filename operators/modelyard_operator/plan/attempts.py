@@ -1,0 +1,144 @@
+"""The attempts of a job as they stand: RayJob, status ConfigMap with ledger and document, clusters, pods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from modelyard_operator.kinds.names import CONTROL_KEY, child_name, status_name
+from modelyard_operator.kinds.objects import (
+    CONFIG_MAPS,
+    PODS,
+    RAY_CLUSTERS,
+    RAY_JOBS,
+    Json,
+    ObjectKey,
+    controller_uid,
+    uid_of,
+)
+from modelyard_operator.kinds.observations import Observation
+from modelyard_operator.plan.documents import Report, report_of
+from modelyard_operator.plan.ledger import Ledger, ledger_of
+from modelyard_operator.plan.pods import PodFact, pod_fact
+from modelyard_operator.plan.reading import moment, text, whole
+
+_STATUS = "-status"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt. `record` is its status ConfigMap; `number` 0 stands for none."""
+
+    number: int
+    rayjob: Json | None = None
+    record: Json | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    report: Report = field(default_factory=Report)
+    clusters: tuple[Json, ...] = ()
+    pods: tuple[Json, ...] = ()
+
+    @property
+    def job_status(self) -> str:
+        """What Ray says."""
+        return text(self.rayjob, "status", "jobStatus")
+
+    @property
+    def deployment_status(self) -> str:
+        """What KubeRay's state machine says."""
+        return text(self.rayjob, "status", "jobDeploymentStatus")
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the RayJob is being deleted."""
+        return bool(text(self.rayjob, "metadata", "deletionTimestamp"))
+
+    @property
+    def fact(self) -> PodFact | None:
+        """What its pods tell now."""
+        return pod_fact(self.pods)
+
+    @property
+    def control(self) -> str:
+        """What the driver is told; empty: nothing."""
+        return text(self.record, "data", CONTROL_KEY)
+
+    def committed(self) -> int:
+        """The step of the newest commit that is known of."""
+        document = self.report.document
+        step = document.checkpoint.step if document and document.checkpoint else 0
+        return max(step, self.ledger.committed)
+
+    def active_seconds(self, now: datetime) -> float:
+        """How long the job was at work in all attempts up to this one; waiting in a queue does not count."""
+        began = moment(self.rayjob, "status", "startTime")
+        ended = moment(self.rayjob, "status", "endTime") or now
+        return self.ledger.active_seconds + (max(0.0, (ended - began).total_seconds()) if began else 0.0)
+
+    def failures(self) -> int:
+        """Failures in a row without a new commit, when this attempt has failed."""
+        return 1 + (self.ledger.failures if self.committed() <= self.ledger.committed else 0)
+
+
+def rayjob_key(parent: Json, number: int) -> ObjectKey:
+    """Where an attempt's RayJob stands."""
+    return ObjectKey(RAY_JOBS, parent["metadata"]["namespace"], child_name(parent, number))
+
+
+def record_key(parent: Json, number: int) -> ObjectKey:
+    """Where an attempt's status ConfigMap stands."""
+    return ObjectKey(CONFIG_MAPS, parent["metadata"]["namespace"], status_name(child_name(parent, number)))
+
+
+def newest_attempt(observation: Observation) -> Attempt:
+    """The attempt that counts: the highest number of which anything of ours tells."""
+    parent = observation.parent
+    told = max(0, whole(parent, "status", "attempts"))
+    standing = {number for key in observation.objects if (number := number_of(observation, key))}
+    return attempt_of(observation, max({told, *standing}))
+
+
+def number_of(observation: Observation, key: ObjectKey) -> int:
+    """The attempt of which an object is the RayJob or the status ConfigMap, by name and owner; 0 when it is neither."""
+    if key.resource == RAY_JOBS:
+        child = key.name
+    elif key.resource == CONFIG_MAPS and key.name.endswith(_STATUS):
+        child = key.name.removesuffix(_STATUS)
+    else:
+        return 0
+    digits = child.rpartition("-")[2]
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
+        return 0
+    ours = controller_uid(observation.objects[key]) == uid_of(observation.parent)
+    return int(digits) if ours and child == child_name(observation.parent, int(digits)) else 0
+
+
+def attempt_of(observation: Observation, number: int) -> Attempt:
+    """Gather an attempt."""
+    parent = observation.parent
+    rayjob = owned(observation, rayjob_key(parent, number))
+    record = owned(observation, record_key(parent, number))
+    clusters = tuple(item for _, item in observation.owned(RAY_CLUSTERS, rayjob)) if rayjob else ()
+    return Attempt(
+        number=number,
+        rayjob=rayjob,
+        record=record,
+        ledger=_ledger(observation, number, record),
+        report=report_of(record, parent["kind"], parent["metadata"]["name"]),
+        clusters=clusters,
+        pods=tuple(pod for cluster in clusters for _, pod in observation.owned(PODS, cluster)),
+    )
+
+
+def owned(observation: Observation, key: ObjectKey) -> Json | None:
+    """The object that stands there, when the parent controls it."""
+    item = observation.get(key)
+    return item if item is not None and controller_uid(item) == uid_of(observation.parent) else None
+
+
+def _ledger(observation: Observation, number: int, record: Json | None) -> Ledger:
+    """The attempt's ledger; before its ConfigMap stands, what the attempt before hands on."""
+    if record is not None:
+        return ledger_of(record)
+    before = owned(observation, record_key(observation.parent, number - 1))
+    ledger = ledger_of(before)
+    return ledger.following() if ledger.outcome else Ledger()

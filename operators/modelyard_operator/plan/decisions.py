@@ -1,0 +1,253 @@
+"""What is to be done about a job: one value, chosen from what was seen, that can be printed and compared.
+
+`decide` reads top to bottom as the rules do: an ended job stays ended; what is refused waits; an attempt is judged;
+a wish to suspend, a deadline, a failure each lead to one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from modelyard.records import FailureDigest
+from modelyard.spec import FaultToleranceSpec, TrainingJob
+from modelyard.spec.reasons import Reason
+from modelyard_operator.kinds.conditions import is_over, is_true
+from modelyard_operator.kinds.observations import Observation
+from modelyard_operator.plan.accepting import Objection, objection, once_keys, taken_names
+from modelyard_operator.plan.attempts import Attempt, newest_attempt, owned, record_key
+from modelyard_operator.plan.judging import Active, Judgement, Leaving, Missing, Over, Succeeded, judge
+from modelyard_operator.plan.ledger import Ledger
+from modelyard_operator.plan.manifests import Job, Refused, job_of, snapshot_job
+from modelyard_operator.plan.rayjobs import runtime_of
+
+STOP_GRACE = timedelta(seconds=120)  # the driver has so long to commit; a step of a large model takes minutes at most
+FORCED_PAUSE = timedelta(seconds=40)  # pods that were cut off have 30 s to go, and their clusters are out of sight
+CLUSTER_PATIENCE = timedelta(seconds=120)  # KubeRay deletes an ended job's cluster; it is not waited for longer
+_FIRST_PAUSE, _LONGEST_PAUSE = 10, 360  # seconds between attempts, doubling: as batch/v1 Jobs do
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Not taken, for now."""
+
+    objection: Objection
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Suspended, and nothing runs."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Create what the attempt needs, and its RayJob. Doing it again creates nothing twice."""
+
+    number: int
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class Watch:
+    """It is on its way. `ledger` when the account is to be amended; `control` is what the driver is told."""
+
+    active: Active
+    ledger: Ledger | None = None
+    control: str = ""
+
+
+@dataclass(frozen=True)
+class Close:
+    """The attempt is over and the job is not: remember why, let it go, try again (or hold) later.
+
+    `cut`: the RayJob is deleted at once, for KubeRay would not end it by itself.
+    """
+
+    ledger: Ledger
+    cut: bool
+
+
+@dataclass(frozen=True)
+class Succeed:
+    """The job is complete."""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The job has failed."""
+
+    failure: FailureDigest
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The job ended earlier: clean up, and go when the time has come."""
+
+
+Decision = Refuse | Hold | Start | Watch | Close | Succeed | Fail | Ended
+
+
+@dataclass(frozen=True)
+class Case:
+    """A job and its newest attempt, as one reconcile sees them. `job` is what runs: None when nothing can be read."""
+
+    observation: Observation
+    job: Job | None
+    refused: Objection | None
+    attempt: Attempt
+    suspend: bool
+
+    @property
+    def now(self) -> datetime:
+        """The moment of the observation."""
+        return self.observation.now
+
+
+def case_of(observation: Observation) -> Case:
+    """Gather what is decided upon."""
+    parent = observation.parent
+    attempt = newest_attempt(observation)
+    job = job_of(parent)
+    refused = None
+    if isinstance(job, Refused) or not is_true(parent, "Accepted"):
+        refused = objection(observation, job, max(1, attempt.number))
+    if isinstance(job, Refused):
+        standing = owned(observation, record_key(parent, attempt.number)) or attempt.rayjob
+        kept = snapshot_job(owned(observation, once_keys(parent)[0])) if standing else None
+        job = kept if kept is not None else job
+    spec = parent.get("spec")
+    suspend = isinstance(spec, dict) and spec.get("suspend") is True
+    return Case(observation, None if isinstance(job, Refused) else job, refused, attempt, suspend)
+
+
+def decide(case: Case) -> Decision:
+    """The one thing to do."""
+    attempt = case.attempt
+    if is_over(case.observation.parent):
+        return Ended()
+    if case.job is None or (case.refused is not None and attempt.rayjob is None):
+        return Refuse(case.refused or Objection(Reason.INVALID_MANIFEST, "the manifest cannot be read"))
+    if attempt.number == 0:
+        return Hold() if case.suspend else _start(case, case.job, 1, Ledger())
+    if attempt.ledger.ended is not None:
+        return _after(case, case.job)
+    return _judged(case, case.job, judge(attempt, case.job.kind))
+
+
+def _judged(case: Case, job: Job, judgement: Judgement) -> Decision:
+    attempt = case.attempt
+    match judgement:
+        case Missing():
+            return Hold() if case.suspend else _start(case, job, attempt.number, attempt.ledger)
+        case Leaving():
+            return Watch(Active(Reason.STARTING, "the RayJob is being deleted from outside; another one follows"))
+        case Active():
+            return _active(case, job, judgement)
+        case Succeeded():
+            return Succeed()
+        case Over():
+            return _over(case, job, judgement)
+
+
+def _start(case: Case, job: Job, number: int, ledger: Ledger) -> Decision:
+    if case.refused is not None:
+        return Refuse(case.refused)
+    taken = next(taken_names(case.observation, job, number), None)
+    return Start(number, ledger) if taken is None else Refuse(taken)
+
+
+def _active(case: Case, job: Job, active: Active) -> Decision:
+    attempt, runtime = case.attempt, runtime_of(job)
+    if late := _deadline(case, job):
+        return late
+    fact = attempt.fact
+    patience = timedelta(seconds=runtime.start_deadline_seconds)
+    if fact and fact.waits and fact.since and case.now - fact.since >= patience:
+        return Fail(fact.failure, Reason.RUN_FAILED)
+    ledger = attempt.ledger
+    if fact and not fact.waits and ledger.seen is None:
+        ledger = ledger.amended(seen=fact.failure)  # the pod is replaced soon, and what it told with it
+    if case.suspend:
+        return _stopping(case, active, ledger)
+    return Watch(active, ledger)
+
+
+def _stopping(case: Case, active: Active, ledger: Ledger) -> Decision:
+    """Ask the driver to commit and stop; cut it off when there is no driver yet, or when it takes too long."""
+    if active.reason is Reason.ENDING:
+        return Watch(active, ledger, case.attempt.control)
+    if active.reason is not Reason.TRAINING:
+        return _close(case, ledger, None, cut=True)
+    if case.attempt.control != "stop" or ledger.stop_asked is None:
+        ledger = ledger.amended(stop_asked=case.now)
+    if ledger.stop_asked is not None and case.now - ledger.stop_asked >= STOP_GRACE:
+        return _close(case, ledger, None, cut=True)
+    return Watch(Active(Reason.STOPPING, "the driver was asked to commit and stop"), ledger, "stop")
+
+
+def _over(case: Case, job: Job, over: Over) -> Decision:
+    attempt = case.attempt
+    asked = case.suspend or (attempt.ledger.stop_asked is not None and over.failure.failure_class == "Interrupted")
+    if over.final:
+        return Fail(over.failure, over.reason)
+    cut = attempt.deployment_status == "ValidationFailed"
+    if asked:
+        return _close(case, attempt.ledger, None, cut=cut)
+    if late := _deadline(case, job):
+        return late
+    if attempt.failures() > max_restarts(job):
+        return Fail(over.failure, Reason.RESTARTS_USED_UP)
+    return _close(case, attempt.ledger, over.failure, cut=cut)
+
+
+def _close(case: Case, ledger: Ledger, failure: FailureDigest | None, *, cut: bool) -> Close:
+    """End the attempt: by a failure, or (None) on purpose, which counts as none."""
+    attempt = case.attempt
+    committed = attempt.committed()
+    carried = ledger.failures if committed <= ledger.committed else 0
+    closed = ledger.amended(
+        seen=failure or ledger.seen,
+        ended=case.now.replace(microsecond=0),
+        outcome="Suspended" if failure is None else "Failed",
+        failures_after=carried if failure is None else attempt.failures(),
+        committed_after=committed,
+        active_after=round(attempt.active_seconds(case.now), 3),
+    )
+    return Close(closed, cut)
+
+
+def _after(case: Case, job: Job) -> Decision:
+    """An attempt that was closed: hold, wait, or go on with the next one."""
+    attempt, ledger = case.attempt, case.attempt.ledger
+    assert ledger.ended is not None  # that is what closed means
+    late = case.now - ledger.ended >= CLUSTER_PATIENCE
+    settled = attempt.rayjob is None or late or not (attempt.clusters or attempt.leaving)
+    if case.suspend:
+        return Hold() if attempt.rayjob is None else Close(ledger, cut=settled)
+    if not settled or case.now < ledger.ended + pause(attempt):
+        return Close(ledger, cut=False)
+    return _deadline(case, job) or _start(case, job, attempt.number + 1, ledger.following())
+
+
+def pause(attempt: Attempt) -> timedelta:
+    """How long after the end of a closed attempt the next one may start."""
+    failures = min(attempt.ledger.failures_after, 10)
+    backoff = timedelta(seconds=min(_FIRST_PAUSE * 2 ** max(0, failures - 1), _LONGEST_PAUSE))
+    return max(backoff, FORCED_PAUSE) if attempt.rayjob is None else backoff
+
+
+def _deadline(case: Case, job: Job) -> Fail | None:
+    limit = runtime_of(job).active_deadline_seconds
+    spent = case.attempt.ledger.active_after if case.attempt.ledger.ended else case.attempt.active_seconds(case.now)
+    if limit is None or spent < limit:
+        return None
+    words = f"all attempts together took longer than spec.runtime.activeDeadlineSeconds: {limit}"
+    hint = "what was committed is kept: apply the job anew with a later deadline, and it goes on from there"
+    digest = FailureDigest(failure_class="Interrupted", message=words, hint=hint, retryable=False)
+    return Fail(digest, Reason.DEADLINE_EXCEEDED)
+
+
+def max_restarts(job: Job) -> int:
+    """Failures in a row without a new commit that are borne; of an EvaluationJob, which has no field for it, the default."""
+    return (job.spec.fault_tolerance if isinstance(job, TrainingJob) else FaultToleranceSpec()).max_restarts

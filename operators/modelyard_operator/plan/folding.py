@@ -1,0 +1,260 @@
+"""The status of a job: what was decided, KubeRay's two fields, the driver's document and pod facts folded into one.
+
+The driver owns progress, metrics, checkpoint, model, verdict; phase and conditions are ours, and never say what the
+children contradict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelyard.records import StatusDocument
+from modelyard.spec.reasons import Reason
+from modelyard_operator.kinds.conditions import ConditionStatus, with_condition
+from modelyard_operator.plan.attempts import Attempt
+from modelyard_operator.plan.decisions import (
+    Case,
+    Close,
+    Decision,
+    Ended,
+    Fail,
+    Hold,
+    Refuse,
+    Start,
+    Succeed,
+    Watch,
+)
+from modelyard_operator.plan.judging import Active
+from modelyard_operator.plan.reading import clipped, listed, mapping, plain, rfc3339, text
+
+_STAGES = {
+    "prepare": ("Preparing", Reason.PREPARING),
+    "train": ("Training", Reason.TRAINING),
+    "evaluate": ("Evaluating", Reason.EVALUATING),
+    "register": ("Registering", Reason.REGISTERING),
+}
+_PHASES = {phase: stage for stage, (phase, _) in _STAGES.items()}
+_WAITING_CLASSES = ("ImagePull", "Unschedulable")
+_FOLDED = ("progress", "metrics", "checkpoint", "model")
+
+
+def status_of(case: Case, decision: Decision) -> dict[str, Any]:
+    """The whole status that is so after the decision."""
+    before = dict(mapping(case.observation.parent, "status"))
+    if isinstance(decision, Ended):
+        return before
+    status = {**before, "observedGeneration": case.observation.parent["metadata"].get("generation", 0)}
+    status |= _learnt(case)
+    status["conditions"] = _sound(before)
+    _say(case, decision, status)
+    return {name: value for name, value in plain(status).items() if value not in (None, {}, [])}
+
+
+def _learnt(case: Case) -> dict[str, Any]:
+    """What the driver told; what an earlier attempt told stays until this one knows better."""
+    document = case.attempt.report.document
+    if document is None:
+        return {}
+    learnt = document.to_dict()
+    found = {name: learnt[name] for name in _FOLDED if learnt.get(name)}
+    return found | ({"runId": document.run_id} if document.run_id else {})
+
+
+def _sound(before: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The conditions as they stand, without what is none."""
+    needed = ("type", "status", "lastTransitionTime")
+    return [dict(one) for one in listed(before, "conditions") if all(text(one, name) for name in needed)]
+
+
+def _say(case: Case, decision: Decision, status: dict[str, Any]) -> None:
+    match decision:
+        case Refuse():
+            _refuse(case, decision, status)
+        case Hold():
+            _hold(case, status)
+        case Start():
+            _start(case, decision, status)
+        case Watch():
+            _watch(case, decision.active, status)
+        case Close():
+            _close(case, decision, status)
+        case Succeed():
+            _succeed(case, status)
+        case Fail():
+            _fail(case, decision, status)
+
+
+def _refuse(case: Case, decision: Refuse, status: dict[str, Any]) -> None:
+    said = decision.objection
+    status.update(phase="Pending", url=None)
+    accepted = any(one["type"] == "Accepted" and one["status"] == "True" for one in status["conditions"])
+    if not accepted:  # an accepted spec is immutable: taking the word back would set it free
+        _set(case, status, "Accepted", "False", said.reason, said.message)
+    _set(case, status, "Progressing", "False", said.reason if accepted else Reason.NOT_RUNNING, said.message)
+
+
+def _hold(case: Case, status: dict[str, Any]) -> None:
+    _accept(case, status)
+    status.update(phase="Suspended", url=None, lastFailure=_lasting(status))
+    words = "nothing runs, as spec.suspend wishes; everything committed is kept"
+    _set(case, status, "Progressing", "False", Reason.SUSPENDED, words)
+    _set(case, status, "Suspended", "True", Reason.SUSPENDED, words)
+
+
+def _start(case: Case, decision: Start, status: dict[str, Any]) -> None:
+    _accept(case, status)
+    status.setdefault("startTime", rfc3339(case.now))
+    status["attempts"] = decision.number
+    fresh = Active(Reason.STARTING, "KubeRay has not looked at the RayJob yet")
+    _go_on(case, fresh, decision.number, status)
+    status.update(phase="Pending", url=None, lastFailure=_lasting(status))
+
+
+def _watch(case: Case, active: Active, status: dict[str, Any]) -> None:
+    attempt = case.attempt
+    _accept(case, status)
+    status.setdefault("startTime", rfc3339(case.now))
+    status["attempts"] = attempt.number
+    status["phase"], reason = _phase(case, active)
+    dashboard = text(attempt.rayjob, "status", "dashboardURL")
+    at_work = active.reason in (Reason.TRAINING, Reason.STOPPING)
+    status["url"] = f"http://{dashboard.removeprefix('http://')}" if dashboard and at_work else None
+    _go_on(case, Active(reason, active.message), attempt.number, status)
+    status["lastFailure"] = _failure_now(attempt, status)
+
+
+def _phase(case: Case, active: Active) -> tuple[str, Reason]:
+    """The phase for people, with the reason for `Progressing`, while KubeRay has not done with the job."""
+    if active.reason in (Reason.STARTING, Reason.QUEUED):
+        return "Pending", active.reason
+    document = case.attempt.report.document
+    if case.observation.parent["kind"] == "EvaluationJob":
+        phase, reason = "Running", Reason.EVALUATING
+    else:
+        stage = _stage(document)
+        if stage is None:
+            return "Pending", Reason.STARTING if active.reason is Reason.TRAINING else active.reason
+        phase, reason = _STAGES[stage]
+    return phase, reason if active.reason is Reason.TRAINING else active.reason
+
+
+def _stage(document: StatusDocument | None) -> str | None:
+    """The stage at work: by the driver's phase, or, once that tells its end, the last stage it was in."""
+    if document is None:
+        return None
+    if document.phase in _PHASES:
+        return _PHASES[document.phase]
+    ended = document.phase in ("Succeeded", "Failed", "Suspended") and document.progress is not None
+    return document.progress.stage if ended and document.progress and document.progress.stage in _STAGES else None
+
+
+def _close(case: Case, decision: Close, status: dict[str, Any]) -> None:
+    failure = decision.ledger.seen if decision.ledger.outcome == "Failed" else None
+    if failure is not None:
+        status["lastFailure"] = failure.to_dict()
+    if case.suspend:
+        _hold(case, status)
+        return
+    _accept(case, status)
+    number = case.attempt.number
+    status.update(phase="Pending", url=None, attempts=number)
+    if failure is None:
+        words = f"attempt {number} was stopped on purpose; attempt {number + 1} goes on from its newest commit"
+        _go_on(case, Active(Reason.RESUMED, words), 0, status)
+    else:
+        words = (
+            f"attempt {number} failed ({failure.failure_class}); attempt {number + 1} goes on from the newest commit"
+        )
+        _go_on(case, Active(Reason.RETRYING, words), 0, status)
+
+
+def _succeed(case: Case, status: dict[str, Any]) -> None:
+    _accept(case, status)
+    attempt = case.attempt
+    status.update(
+        phase="Succeeded", url=None, attempts=attempt.number, lastFailure=None, completionTime=rfc3339(case.now)
+    )
+    document = attempt.report.document
+    if case.observation.parent["kind"] == "EvaluationJob" and document is not None:
+        reason, words = Reason.VERDICT_REACHED, f"verdict {document.verdict}" if document.verdict else "no gates"
+        status["verdict"] = document.verdict
+        _passed(case, document, status)
+    else:
+        reason, words = Reason.COMPLETED, attempt.report.complaint or "all stages stand"
+    _resumed(case, status)
+    _set(case, status, "Progressing", "False", reason, words)
+    _set(case, status, "Complete", "True", reason, words)
+
+
+def _passed(case: Case, document: StatusDocument, status: dict[str, Any]) -> None:
+    if document.verdict is None:
+        return
+    told = next((one.message for one in document.conditions if one.type == "Passed"), "")
+    states: dict[str, ConditionStatus] = {"Passed": "True", "Failed": "False"}
+    reason = Reason.GATES_PASSED if document.verdict == "Passed" else Reason.GATE_FAILED
+    _set(case, status, "Passed", states.get(document.verdict, "Unknown"), reason, clipped(told, 4096))
+
+
+def _fail(case: Case, decision: Fail, status: dict[str, Any]) -> None:
+    _accept(case, status)
+    failure = decision.failure
+    status.update(
+        phase="Failed",
+        url=None,
+        attempts=case.attempt.number,
+        lastFailure=failure.to_dict(),
+        completionTime=rfc3339(case.now),
+    )
+    _resumed(case, status)
+    _set(case, status, "Progressing", "False", decision.reason, failure.message)
+    _set(case, status, "Failed", "True", decision.reason, failure.message)
+
+
+def _failure_now(attempt: Attempt, status: Mapping[str, Any]) -> Any:
+    """What to show while it goes on: what pods tell now, what they told, else the failure of an earlier attempt."""
+    fact = attempt.fact
+    if fact is not None:
+        return fact.failure.to_dict()
+    if attempt.ledger.seen is not None:
+        return attempt.ledger.seen.to_dict()
+    return _lasting(status)
+
+
+def _lasting(status: Mapping[str, Any]) -> Any:
+    """The last failure, unless it was a wait that is over."""
+    failure = status.get("lastFailure")
+    return None if text(failure, "class") in _WAITING_CLASSES else failure
+
+
+def _accept(case: Case, status: dict[str, Any]) -> None:
+    _set(case, status, "Accepted", "True", Reason.MANIFEST_ACCEPTED, "")
+
+
+def _go_on(case: Case, active: Active, number: int, status: dict[str, Any]) -> None:
+    _resumed(case, status)
+    said = [f"attempt {number}" if number else "", active.message, case.attempt.report.complaint if number else ""]
+    words = ": ".join(part for part in said if part)
+    going: ConditionStatus = "False" if active.reason is Reason.QUEUED else "True"
+    _set(case, status, "Progressing", going, active.reason, words)
+
+
+def _resumed(case: Case, status: dict[str, Any]) -> None:
+    if any(one["type"] == "Suspended" for one in status["conditions"]):
+        _set(case, status, "Suspended", "False", Reason.RESUMED, "")
+
+
+def _set(case: Case, status: dict[str, Any], kind: str, state: ConditionStatus, reason: Reason, message: str) -> None:
+    generation = case.observation.parent["metadata"].get("generation", 0)
+    status["conditions"] = [
+        dict(one)
+        for one in with_condition(
+            status["conditions"],
+            kind,
+            state,
+            reason.value,
+            clipped(message, 8192),
+            now=rfc3339(case.now),
+            generation=generation,
+        )
+    ]

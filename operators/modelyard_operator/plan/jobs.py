@@ -1,0 +1,261 @@
+"""TrainingJob and EvaluationJob: observe → case → decision → actions. Called for every parent of these kinds.
+
+The order of actions is what makes a crash at any point harmless: a start writes the status first (a stale view of the
+parent stops there), then creates; a close remembers why before it deletes; an end is told before anything is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from modelyard.spec import TrainingJob
+from modelyard_operator.kinds.actions import Action, Create, Delete, Emit, Patch, Requeue
+from modelyard_operator.kinds.names import CONTROL_KEY, base_name, index_name
+from modelyard_operator.kinds.objects import (
+    CONFIG_MAPS,
+    POD_DISRUPTION_BUDGETS,
+    Json,
+    ObjectKey,
+    key_of,
+    owner_reference,
+    uid_of,
+)
+from modelyard_operator.kinds.observations import Observation
+from modelyard_operator.kinds.settings import Settings
+from modelyard_operator.plan import accepting
+from modelyard_operator.plan.attempts import number_of, owned, rayjob_key, record_key
+from modelyard_operator.plan.children import children, index, record
+from modelyard_operator.plan.decisions import (
+    CLUSTER_PATIENCE,
+    STOP_GRACE,
+    Case,
+    Close,
+    Decision,
+    Ended,
+    Fail,
+    Start,
+    Succeed,
+    Watch,
+    case_of,
+    decide,
+    pause,
+)
+from modelyard_operator.plan.folding import status_of
+from modelyard_operator.plan.ledger import Ledger
+from modelyard_operator.plan.manifests import Job, snapshot_job
+from modelyard_operator.plan.patching import difference, lacking
+from modelyard_operator.plan.rayjobs import rayjob, runtime_of
+from modelyard_operator.plan.reading import mapping, moment, text
+from modelyard_operator.plan.telling import transitions
+
+
+def interest(parent: Json, settings: Settings) -> tuple[ObjectKey, ...]:
+    """Keys of what is looked at though the job does not control it."""
+    del settings
+    return accepting.interest(parent)
+
+
+def plan(observation: Observation, settings: Settings) -> list[Action]:
+    """What is to be done now; empty when the world is as it should be."""
+    if text(observation.parent, "metadata", "deletionTimestamp"):
+        return []  # children go by their owner references
+    case = case_of(observation)
+    decision = decide(case)
+    return [*_actions(case, decision, settings), *_requeue(case, decision)]
+
+
+def _actions(case: Case, decision: Decision, settings: Settings) -> Iterator[Action]:
+    told = list(_told(case, decision))
+    match decision:
+        case Start(number, ledger) if case.job is not None:
+            yield from _events(case, told, decision)
+            yield from _started(case, case.job, number, ledger, settings, told)
+        case Watch():
+            yield from _kept(case, decision)
+            yield from _events(case, told, decision)
+            yield from told
+        case Close(ledger, cut):
+            yield from _closed(case, ledger, cut)
+            yield from _events(case, told, decision)
+            yield from told
+        case Succeed() | Fail() | Ended():
+            yield from _events(case, told, decision)
+            yield from told
+            yield from _removed(case)
+            yield from _expired(case)
+        case _:
+            yield from _events(case, told, decision)
+            yield from told
+
+
+def _told(case: Case, decision: Decision) -> Iterator[Patch]:
+    """The patch of the status; before anything is created also when it changes nothing: a stale parent stops there."""
+    before, after = mapping(case.observation.parent, "status"), status_of(case, decision)
+    changes = difference(before, after)
+    if changes or isinstance(decision, Start):
+        yield _patch(case.observation.parent, {"status": changes} if changes else {}, "status")
+
+
+def _events(case: Case, told: list[Patch], decision: Decision) -> Iterator[Emit]:
+    if any(patch.body for patch in told):
+        yield from transitions(mapping(case.observation.parent, "status"), status_of(case, decision))
+    if isinstance(decision, Start) and decision.number == 1 and POD_DISRUPTION_BUDGETS not in case.observation.served:
+        words = "this server knows no policy/v1: there is no PodDisruptionBudget, a drained node interrupts the run"
+        yield Emit("Normal", "NoDisruptionBudget", words)
+
+
+def _started(
+    case: Case, job: Job, number: int, ledger: Ledger, settings: Settings, told: list[Patch]
+) -> Iterator[Action]:
+    observation = case.observation
+    parent = observation.parent
+    yield from told
+    yield from _upkeep(case, job, number, running=False)
+    if owned(observation, record_key(parent, number)) is None:
+        yield from _placed(observation, record(parent, number, ledger))
+    yield from _placed(observation, rayjob(parent, job, number, settings))
+    for key, item in _attempts_before(observation, number):
+        yield Delete(key, uid_of(item))
+
+
+def _placed(observation: Observation, wished: Mapping[str, Any]) -> Iterator[Action]:
+    """Create what is not there; adopt one of ours that lost its owner."""
+    standing = observation.get(key_of(wished))
+    if standing is None:
+        yield Create(wished)
+    elif accepting.orphaned(observation.parent, standing):
+        yield _patch(standing, {"metadata": {"ownerReferences": [owner_reference(observation.parent)]}})
+
+
+def _attempts_before(observation: Observation, number: int) -> Iterator[tuple[ObjectKey, Json]]:
+    for key, item in observation.objects.items():
+        if 0 < number_of(observation, key) < number and not text(item, "metadata", "deletionTimestamp"):
+            yield key, item
+
+
+def _kept(case: Case, decision: Watch) -> Iterator[Action]:
+    """What a running attempt needs stays as it should be; its account and what its driver is told are brought up."""
+    attempt, observation = case.attempt, case.observation
+    if case.job is not None:
+        yield from _upkeep(case, case.job, attempt.number, running=True)
+    ledger = decision.ledger or attempt.ledger
+    if attempt.record is None:
+        yield from _placed(observation, record(observation.parent, attempt.number, ledger))
+        return
+    body: dict[str, Any] = {}
+    if ledger != attempt.ledger:
+        body["metadata"] = {"annotations": ledger.annotation()}
+    if decision.ledger is not None and decision.control != attempt.control:
+        body["data"] = {CONTROL_KEY: decision.control or None}
+    if body:
+        yield _patch(attempt.record, body)
+
+
+def _closed(case: Case, ledger: Ledger, cut: bool) -> Iterator[Action]:
+    attempt, observation = case.attempt, case.observation
+    if attempt.record is None:
+        yield Create(record(observation.parent, attempt.number, ledger))
+    elif ledger != attempt.ledger:
+        yield _patch(attempt.record, {"metadata": {"annotations": ledger.annotation()}})
+    if cut and attempt.rayjob is not None and not attempt.leaving:
+        yield Delete(rayjob_key(observation.parent, attempt.number), uid_of(attempt.rayjob))
+
+
+def _upkeep(case: Case, job: Job, number: int, *, running: bool) -> Iterator[Action]:
+    """Children that are missing are created, those changed by hand put right, orphans adopted."""
+    observation = case.observation
+    parent = observation.parent
+    for wished in children(parent, job, number, observation.served):
+        standing = observation.get(key_of(wished))
+        if standing is None:
+            yield Create(wished)
+        elif owned(observation, key_of(wished)) is not None or accepting.orphaned(parent, standing):
+            yield from _put_right(case, standing, wished, running)
+    if isinstance(job, TrainingJob):
+        namespace, model = parent["metadata"]["namespace"], job.spec.register.name
+        if observation.get(ObjectKey(CONFIG_MAPS, namespace, index_name(model))) is None:
+            yield Create(index(namespace, model))
+
+
+def _put_right(case: Case, standing: Json, wished: Mapping[str, Any], running: bool) -> Iterator[Action]:
+    content = {name: wished[name] for name in ("rules", "spec", "subjects") if name in wished}
+    marks = {name: wished["metadata"][name] for name in ("labels", "annotations") if name in wished["metadata"]}
+    if accepting.orphaned(case.observation.parent, standing):
+        marks["ownerReferences"] = wished["metadata"]["ownerReferences"]
+    is_snapshot = wished["kind"] == "ConfigMap"
+    if is_snapshot and running and snapshot_job(standing) is not None:
+        marks.pop("annotations")  # what runs is what was accepted: it is whole, and it stays
+    elif is_snapshot and (changed := difference(mapping(standing, "data"), wished["data"])):
+        content["data"] = changed
+        if running:
+            words = f"the ConfigMap {base_name(case.observation.parent)} was edited by hand; it is as accepted again"
+            yield Emit("Warning", "SnapshotRestored", words)
+    body = lacking(standing, content if not is_snapshot else {}) | (
+        {"data": content["data"]} if "data" in content else {}
+    )
+    if differing := lacking(mapping(standing, "metadata"), marks):
+        body["metadata"] = differing
+    if body:
+        yield _patch(standing, body)
+
+
+def _removed(case: Case) -> Iterator[Delete]:
+    """Everything of an ended run but the snapshot."""
+    observation = case.observation
+    once = set(accepting.once_keys(observation.parent)) - {accepting.once_keys(observation.parent)[0]}
+    for key, item in observation.objects.items():
+        ours = (key in once and owned(observation, key) is not None) or number_of(observation, key) > 0
+        if ours and not text(item, "metadata", "deletionTimestamp"):
+            yield Delete(key, uid_of(item))
+
+
+def _expired(case: Case) -> Iterator[Delete]:
+    parent = case.observation.parent
+    left = _seconds_to_live(case)
+    if left is not None and left <= 0:
+        yield Delete(key_of(parent), uid_of(parent))
+
+
+def _seconds_to_live(case: Case) -> float | None:
+    """Until the finished job object is to go; None when it stays, or has not finished."""
+    ended = moment(case.observation.parent, "status", "completionTime")
+    limit = runtime_of(case.job).ttl_seconds_after_finished if case.job else None
+    if ended is None or limit is None:
+        return None
+    return (ended + timedelta(seconds=limit) - case.now).total_seconds()
+
+
+def _requeue(case: Case, decision: Decision) -> Iterator[Requeue]:
+    """When the clock decides something next."""
+    waits = [seconds for seconds in _waits(case, decision) if seconds > 0]
+    if waits:
+        yield Requeue(min(waits))
+
+
+def _waits(case: Case, decision: Decision) -> Iterator[float]:
+    attempt, now = case.attempt, case.now
+    match decision:
+        case Watch():
+            ledger = decision.ledger or attempt.ledger
+            if ledger.stop_asked is not None and decision.control:
+                yield (ledger.stop_asked + STOP_GRACE - now).total_seconds()
+            limit = runtime_of(case.job).active_deadline_seconds if case.job else None
+            if limit is not None and moment(attempt.rayjob, "status", "startTime"):
+                yield limit - attempt.active_seconds(now)
+            if attempt.fact and attempt.fact.waits and attempt.fact.since and case.job:
+                patience = timedelta(seconds=runtime_of(case.job).start_deadline_seconds)
+                yield (attempt.fact.since + patience - now).total_seconds()
+        case Close(ledger, _) if ledger.ended is not None:
+            yield (ledger.ended + pause(attempt) - now).total_seconds()
+            yield (ledger.ended + CLUSTER_PATIENCE - now).total_seconds()
+        case Succeed() | Fail() | Ended():
+            left = _seconds_to_live(case)
+            yield left if left is not None else 0.0
+        case _:
+            return
+
+
+def _patch(item: Json, body: Mapping[str, Any], subresource: Any = "") -> Patch:
+    return Patch(key_of(item), body, uid_of(item), text(item, "metadata", "resourceVersion"), subresource)

@@ -1,0 +1,32 @@
+"""The difference between what stands and what is wished, as a merge patch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that turns `before` into `after`: null removes, lists are replaced whole; empty when equal."""
+    patch: dict[str, Any] = dict.fromkeys(sorted(before.keys() - after.keys()))
+    for name, wished in after.items():
+        standing = before.get(name)
+        if isinstance(standing, Mapping) and isinstance(wished, Mapping):
+            if inner := difference(standing, wished):
+                patch[name] = inner
+        elif name not in before or standing != wished:
+            patch[name] = wished
+    return patch
+
+
+def lacking(standing: Mapping[str, Any], wished: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that puts what is wished into place and leaves all else as it is; empty when nothing lacks."""
+    patch: dict[str, Any] = {}
+    for name, value in wished.items():
+        there = standing.get(name)
+        if isinstance(there, Mapping) and isinstance(value, Mapping):
+            if inner := lacking(there, value):
+                patch[name] = inner
+        elif there != value:
+            patch[name] = value
+    return patch
