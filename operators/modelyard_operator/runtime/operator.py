@@ -19,6 +19,7 @@ from modelyard_operator.runtime.cache import Cache
 from modelyard_operator.runtime.controller import Controller, Planner
 from modelyard_operator.runtime.election import Elector, Fenced
 from modelyard_operator.runtime.metrics import Metrics
+from modelyard_operator.runtime.progress import Progress
 from modelyard_operator.runtime.reflector import Reflector
 from modelyard_operator.runtime.workqueue import WorkQueue
 
@@ -68,6 +69,7 @@ class Operator:
         self._leading = False
         metrics.queue_depth.set_function(lambda: len(self.queue))
         metrics.leader.set_function(lambda: float(self._leading and self.leads()))
+        metrics.registry.register(Progress(self.cache, lambda: self._leading and self.leads()))
         for resource in LOOKED_AT:
             metrics.objects.labels(str(resource)).set_function(partial(self._num_objects, resource))
 
