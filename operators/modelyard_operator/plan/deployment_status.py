@@ -9,13 +9,14 @@ from modelyard.records import FailureDigest
 from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.actions import Emit
 from modelyard_operator.kinds.conditions import ACCEPTED, AVAILABLE, PROGRESSING, ConditionStatus, with_condition
+from modelyard_operator.kinds.fitting import fitted
 from modelyard_operator.kinds.names import base_name
 from modelyard_operator.kinds.objects import PODS, RAY_CLUSTERS, Json
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan.deployment_facts import MODEL_DIGEST_ANNOTATION, Facts, key, probe_of
 from modelyard_operator.plan.deployment_guards import replica_selector
-from modelyard_operator.plan.reading import clipped, listed, mapping, plain, rfc3339, text, whole
+from modelyard_operator.plan.reading import clipped, listed, mapping, rfc3339, text, whole
 from modelyard_operator.plan.rollouts import RolloutDecision, Standing
 from modelyard_operator.plan.serving_pods import SERVE_PORT
 
@@ -51,11 +52,12 @@ def status_of(
         "model": _model(facts, standing, before),
         "replicas": replicas,
         "readyReplicas": ready,
-        "labelSelector": ",".join(f"{name}={value}" for name, value in sorted(replica_selector(parent).items())),
+        "serviceName": base_name(parent),
+        "selector": ",".join(f"{name}={value}" for name, value in sorted(replica_selector(parent).items())),
         "url": url_of(parent, settings),
         "lastFailure": failure.to_dict() if failure is not None else None,
     }
-    return {name: value for name, value in plain(wished).items() if value is not None}
+    return fitted(parent["kind"], wished)
 
 
 def _conditions(
