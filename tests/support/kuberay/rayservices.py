@@ -199,6 +199,8 @@ def _reconcile(turn: _Turn) -> list[Write]:
     for cluster in (active, pending):
         writes += _label_head(turn, cluster)
     serving, ready = _served(turn, active, pending)
+    if ready and _serve_port(turn) is None and "serveService" not in turn.spec:
+        return writes  # an error in every turn: no Service, never ready, and the status says nothing of it
     if serving is not None:
         writes += _serve_writes(turn, serving)
     writes += _service_writes(turn, serving) if ready and serving is not None else []
@@ -290,7 +292,8 @@ def _service_writes(turn: _Turn, cluster: Json) -> list[Write]:
 
 
 def _service(turn: _Turn, role: str, selector: Mapping[str, str]) -> dict[str, Any]:
-    ports = {"serve": 8000} if role == "serve" else {"dashboard": 8265, "gcs-server": 6379, "serve": 8000}
+    serve = {"serve": _serve_port(turn) or 8000}
+    ports = serve if role == "serve" else {"dashboard": 8265, "gcs-server": 6379, **serve}
     given = turn.spec.get("serveService", {}).get("metadata", {}).get("labels", {}) if role == "serve" else {}
     own = {"ray.io/originated-from-cr-name": turn.name, "ray.io/originated-from-crd": "RayService"}
     metadata = {
@@ -310,6 +313,13 @@ def _service_name(turn: _Turn, role: str) -> str:
     """The spec may name the serve Service; the name of the head's is refused there."""
     given = turn.spec.get("serveService", {}).get("metadata", {}).get("name", "") if role == "serve" else ""
     return given or f"{turn.name}-{role}-svc"
+
+
+def _serve_port(turn: _Turn) -> int | None:
+    """The head's port named `serve`, 8000 when it lists none at all; None: there can be no serve Service."""
+    ports = turn.spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0].get("ports", ())
+    named = [port["containerPort"] for port in ports if port.get("name", "").split("-")[0] == "serve"]
+    return named[0] if named else None if ports else 8000
 
 
 def _status(turn: _Turn, active: Json | None, pending: Json | None, serving: Json | None, *, ready: bool) -> Json:

@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
-from modelyard_operator.cluster.api import Cluster, ConflictError, NotFoundError
+from modelyard_operator.cluster.api import Cluster, NotFoundError
 from modelyard_operator.kinds.names import CONTROL_KEY, INDEX_KEY, NAME_LABEL, STATUS_KEY, index_name
 from modelyard_operator.kinds.objects import CONFIG_MAPS, RAY_CLUSTERS, Json, ObjectKey, uid_of
 from modelyard_operator.kinds.observations import Probe
 from support.kuberay import pods
+from support.kuberay.autoscaling import autoscale
 from support.kuberay.outcomes import DashboardError
 from support.kuberay.rayjobs import JobInfo, Submitter
 from support.kuberay.scripts import Attempt, Fault, Moment, Script, Serving
@@ -183,7 +184,7 @@ class ScriptedRay:
             if job.cluster in self._clusters:
                 await self._drive(cluster, job, now)
         for served in self._served.values():
-            await _autoscale(cluster, served)
+            await autoscale(cluster, served.key, served.config)
 
     async def _drive(self, cluster: Cluster, job: _Job, now: datetime) -> None:
         if job.stop_seen is None and _ending(job.past(now)) is None and await _told_to_stop(cluster, job):
@@ -288,27 +289,3 @@ async def _tell(cluster: Cluster, job: _Job, moment: Moment) -> None:
         text = moment.document if isinstance(moment.document, str) else json.dumps(dict(moment.document))
         key = ObjectKey(CONFIG_MAPS, job.namespace, job.status_name)
         await cluster.patch(key, {"data": {STATUS_KEY: text}})
-
-
-async def _autoscale(cluster: Cluster, served: _Served) -> None:
-    """Ray's autoscaler: one worker for a replica, in the first group, within its bounds."""
-    try:
-        item = await cluster.get(served.key)
-    except NotFoundError:
-        return
-    groups = item["spec"].get("workerGroupSpecs", ())
-    if not item["spec"].get("enableInTreeAutoscaling") or not groups:
-        return
-    wished = min(max(_replicas(served.config), groups[0].get("minReplicas", 0)), groups[0].get("maxReplicas", 2**31))
-    if groups[0].get("replicas") == wished:
-        return
-    changed = [{**groups[0], "replicas": wished}, *groups[1:]]
-    with suppress(ConflictError, NotFoundError):
-        await cluster.patch(served.key, {"spec": {"workerGroupSpecs": changed}})
-
-
-def _replicas(config: str) -> int:
-    applications = yaml.safe_load(config)["applications"]
-    deployments = [entry for application in applications for entry in application.get("deployments", ())]
-    numbers = [entry["num_replicas"] for entry in deployments if isinstance(entry.get("num_replicas"), int)]
-    return sum(numbers) or sum(application.get("args", {}).get("replicas") or 1 for application in applications)

@@ -128,18 +128,21 @@ class StandIn:
 
     async def ask(self, url: str) -> Probe:
         """A request to a Service of the cluster (`http://<name>.<namespace>.svc…/path`), as the operator's probe."""
-        name, namespace = (urlsplit(url).hostname or "").split(".")[:2]
-        world = await self._read()
-        service = world.get(ObjectKey(SERVICES, namespace, name))
-        target = (service or {}).get("spec", {}).get("selector", {}).get(CLUSTER_LABEL, "")
-        cluster = world.get(ObjectKey(RAY_CLUSTERS, namespace, target))
-        if service is None or cluster is None:
-            return Probe(url, healthy=False, message="no such Service, or nothing behind it")
-        pods = [item for key, item in world.items() if key.resource == PODS]
-        selector = service["spec"]["selector"].items()
-        if not any(is_ready(pod) and selector <= pod["metadata"].get("labels", {}).items() for pod in pods):
-            return Probe(url, healthy=False, message="no endpoints")
+        cluster = await self.behind(urlsplit(url).hostname or "")
+        if cluster is None:
+            return Probe(url, healthy=False, message="no such Service, or no endpoints")
         return await self.ray.ask(cluster, url, self.clock())
+
+    async def behind(self, host: str) -> Json | None:
+        """The RayCluster that answers for a Service's DNS name now; None without a ready Pod."""
+        name, _, rest = host.partition(".")
+        namespace, world = rest.partition(".")[0], await self._read()
+        service = world.get(ObjectKey(SERVICES, namespace, name))
+        selector = (service or {}).get("spec", {}).get("selector") or {}
+        pods = [item for key, item in world.items() if key.resource == PODS]
+        if not any(is_ready(pod) and selector.items() <= pod["metadata"].get("labels", {}).items() for pod in pods):
+            return None
+        return world.get(ObjectKey(RAY_CLUSTERS, namespace, selector.get(CLUSTER_LABEL, "")))
 
     async def step(self) -> int:
         """One reconcile of everything that there is; returns how many writes were made."""

@@ -1,0 +1,61 @@
+"""The network of the stand-in's cluster: Services answer under their DNS names, at one loopback address of its own.
+
+Whoever resolves `<service>.<namespace>.svc.<domain>` to `address` (see `cluster_dns`) and asks port 8000 there is
+handed on to the process behind the Service's selector. Bytes only: what is asked and answered is not looked at but
+for the Host line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+PORT = 8000
+_HOST = re.compile(rb"^host: *([^\s:]+)", re.IGNORECASE | re.MULTILINE)
+
+Resolve = Callable[[str], Awaitable[tuple[str, int] | None]]
+
+
+@asynccontextmanager
+async def services(resolve: Resolve) -> AsyncIterator[str]:
+    """Answer for Services as long as the `with` lasts; yields the address. `resolve` says who answers for a name."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await _hand_on(reader, writer, resolve)
+        writer.close()
+
+    address = f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(256)}.{secrets.randbelow(250) + 2}"
+    server = await asyncio.start_server(handle, address, PORT)
+    try:
+        yield address
+    finally:
+        server.close()
+
+
+async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, resolve: Resolve) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    host = _HOST.search(head)
+    place = await resolve(host.group(1).decode()) if host else None
+    if place is None:
+        return  # no endpoints: the connection just ends
+    upstream, onward = await asyncio.open_connection(*place)
+    onward.write(head)
+    back = asyncio.create_task(_pipe(upstream, writer))
+    try:
+        await _pipe(reader, onward)
+    finally:
+        onward.close()
+        await back
+
+
+async def _pipe(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await source.read(1 << 16):
+            target.write(data)
+            await target.drain()
+    with suppress(OSError):
+        target.close()
