@@ -39,9 +39,8 @@ def claimed(index: IndexRecord, claim: ClaimRecord) -> IndexRecord:
 
 def listed(index: IndexRecord, record: VersionRecord) -> IndexRecord:
     """A version that exists, its claim done with."""
-    if any(one.version == record.version for one in index.versions):
-        return index
-    versions = sorted((*index.versions, _entry(record)), key=_number)
+    others = [one for one in index.versions if one.version != record.version]
+    versions = sorted((*others, _entry(record)), key=_number)
     claims = tuple(claim for claim in index.claims if claim.version != record.version)
     return index.model_copy(update={"versions": tuple(versions), "claims": claims})
 

@@ -7,6 +7,7 @@ seconds. With nothing to write the ConfigMap is looked at that often: the operat
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -91,7 +92,7 @@ def fitted(document: StatusDocument, limit: int = MAX_BYTES) -> str:
     words, progress, checkpoint and model stay.
     """
     text = ""
-    for shorter in _trimmings(document):
+    for shorter in _trimmings(_finite(document)):
         text = _written(shorter)
         if len(text.encode()) <= limit:
             break
@@ -114,6 +115,26 @@ def _trimmings(document: StatusDocument) -> Iterator[StatusDocument]:
     for kept in (64, 16, 0):
         metrics = document.metrics.model_copy(update={"evaluation": document.metrics.evaluation[:kept]})
         yield document.model_copy(update={"metrics": metrics})
+
+
+def _finite(document: StatusDocument) -> StatusDocument:
+    """Without numbers that JSON does not have: neither the API server nor anybody's reader takes NaN or Infinity."""
+    metrics, progress = document.metrics, document.progress
+    measured = tuple(
+        one.model_copy(update={"low": _number(one.low), "high": _number(one.high)})
+        for one in metrics.evaluation
+        if math.isfinite(one.value)
+    )
+    losses = {"loss": _number(metrics.loss), "validation_loss": _number(metrics.validation_loss)}
+    if progress is not None:
+        speed = {"tokens_per_second": _number(progress.tokens_per_second), "eta_seconds": _number(progress.eta_seconds)}
+        progress = progress.model_copy(update=speed)
+    metrics = metrics.model_copy(update={"evaluation": measured, **losses})
+    return document.model_copy(update={"metrics": metrics, "progress": progress})
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _short(condition: Condition, limit: int) -> Condition:
