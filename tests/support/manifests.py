@@ -126,3 +126,112 @@ def the(text: str) -> Manifest:
     """The one manifest of a text."""
     (manifest,) = parse(text, origin="job.yaml")
     return manifest
+
+
+LEAST = """\
+apiVersion: modelyard.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: least}
+spec:
+  objective: causal-lm
+  model: {architecture: llama}
+  data: {train: [{name: text, path: texts/}]}
+  optimization: {steps: 10}
+  register: {name: least}
+"""
+EVERYTHING = """\
+apiVersion: modelyard.dev/v1alpha1
+kind: TrainingJob
+metadata:
+  name: e-very-thing9
+  labels: {team: a}
+  annotations: {note: "ä ö 漢字"}
+spec:
+  objective: causal-lm
+  model: {from: "registry://base@stable", tokenizer: {from: "./tokenizers/größe"}}
+  data:
+    train:
+      - {name: 0-first, path: "a/**/*.txt.zst", format: text, passes: 0.5, columns: {text: body}}
+      - {name: second, path: /abs/b.jsonl, passes: 3}
+    validation: {sources: [{name: held, path: c/, format: jsonl}]}
+    prepare: []
+    maxBadFraction: 1
+    maxRecordBytes: 2147483648
+    sequenceLength: 2
+    packing: false
+  optimization:
+    tokens: 1000000000000000
+    globalBatchExamples: 64
+    optimizer: {learningRate: 100, betas: [0, 0.999], weightDecay: 0}
+    schedule: {name: wsd, warmupSteps: 0, minimumRatio: 0, decaySteps: 10}
+    gradientClipping: 0
+    precision: bf16
+    seed: 0
+  sharding:
+    zeroStage: 3
+    offload: {optimizer: none, parameters: none}
+    activationCheckpointing: true
+    sequenceParallel: 1
+    deepspeed: {zero_optimization: {overlap_comm: true, reduce_bucket_size: 500000}, dump_state: false}
+  workers:
+    count: 64
+    minCount: 64
+    perPod: 8
+    resources: {cpu: 500m, memory: 2147483648, gpu: 1, extended: {rdma/ib: 1}}
+  checkpoint: {everySteps: 7, keep: {last: 1, best: {metric: validation/loss, mode: min}}}
+  faultTolerance: {maxRestarts: 0, hangTimeoutSeconds: 1, onNonFiniteLoss: stop}
+  evaluation:
+    everySteps: 14
+    suites:
+      - {name: one, task: perplexity, sources: [{name: x, path: x/}]}
+      - {name: two, task: perplexity}
+    gates:
+      - {metric: one/token_accuracy, atLeast: 0}
+      - {metric: two/bits_per_byte, atMost: 2.5e0}
+  register: {name: 9lives, from: best, aliases: [candidate, v1]}
+  storage: {claimName: team-yard, subPath: a/b}
+  runtime:
+    image: registry.local/platform@sha256:0123456789abcdef
+    imagePullPolicy: IfNotPresent
+    imagePullSecrets: [{name: pull}]
+    env:
+      - {name: HF_HOME, value: ""}
+      - {name: WORDS, valueFrom: {configMapKeyRef: {name: words, key: all, optional: true}}}
+      - {name: HF_TOKEN, valueFrom: {secretKeyRef: {name: hf, key: token}}}
+    envFrom: [{prefix: A_, secretRef: {name: all}}, {configMapRef: {name: more}}]
+    volumes:
+      - {name: scratch, mountPath: /scratch, emptyDir: {medium: Memory, sizeLimit: 1Gi}}
+      - {name: words, mountPath: /words, readOnly: true, configMap: {name: words}}
+      - {name: keys, mountPath: /keys, secret: {secretName: keys}}
+      - {name: more, mountPath: /more, persistentVolumeClaim: {claimName: more}}
+    sharedMemory: 8Gi
+    head: {cpu: 1, memory: 4Gi}
+    queue: gold
+    gpuResource: amd.com/gpu
+    startDeadlineSeconds: 60
+    activeDeadlineSeconds: 86400
+    ttlSecondsAfterFinished: 0
+    labels: {team: a}
+    annotations: {note: long}
+    nodeSelector: {pool: a100}
+    affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: []}}}
+    tolerations:
+      - {key: gpu, operator: Exists, effect: NoSchedule}
+      - {key: spot, value: "true", effect: NoExecute, tolerationSeconds: 0}
+    serviceAccountName: trainer
+    priorityClassName: high
+  suspend: false
+"""
+GOOD = {
+    "a training job": TRAINING,
+    "an evaluation job": EVALUATION,
+    "a deployment": DEPLOYMENT,
+    "the least": LEAST,
+    "every field": EVERYTHING,
+    "an empty list beside a fraction": TRAINING.replace("fraction: 0.1", "fraction: 0.1\n      sources: []"),
+    "epochs": TRAINING.replace("steps: 100\n", "epochs: 0.5\n"),
+    "a deployment of a folder": DEPLOYMENT.replace("registry://small@1", "./models/small"),
+    "a deployment without a number of replicas": DEPLOYMENT.replace("  replicas: 1\n", ""),
+    "an evaluation without gates": EVALUATION.partition("  gates:")[0],
+}
+"""Manifests that `modelyard validate` accepts."""
