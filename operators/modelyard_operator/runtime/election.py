@@ -92,33 +92,31 @@ class Elector:
         try:
             if not self.leads():
                 await self._look()
-            if not self._free():
-                return False
-            await self._take()
-        except ConflictError:
-            await self._lost_race()
-            return False
+            taken = await self._taken()
         except ClusterError as error:
             _log.warning("the lease: %s", error)
             return False
-        self._valid_until = began + RENEW_SECONDS
-        return True
+        self._valid_until = began + RENEW_SECONDS if taken else float("-inf")
+        return taken
+
+    async def _taken(self) -> bool:
+        """Take the lease where it is free or ours; a conflict may be our own write whose answer got lost."""
+        for _ in range(2):
+            if not self._free():
+                return False
+            try:
+                await self._take()
+            except ConflictError:
+                await self._look()
+            else:
+                return True
+        return False
 
     async def _look(self) -> None:
         try:
             self._see(await self.cluster.get(self._key))
         except NotFoundError:
             self._lease = None
-
-    async def _lost_race(self) -> None:
-        """Somebody else wrote the lease: see whether it is theirs, and if so stop at once."""
-        try:
-            await self._look()
-        except ClusterError as error:
-            _log.warning("the lease: %s", error)
-            return
-        if self._holder() != self.identity:
-            self._valid_until = float("-inf")
 
     def _see(self, lease: Json) -> None:
         if self._lease is None or lease["metadata"]["resourceVersion"] != self._lease["metadata"]["resourceVersion"]:

@@ -7,17 +7,28 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.runtime.logs import set_up_logs
+
+if TYPE_CHECKING:
+    from modelyard_operator.runtime.controller import Planner
 
 DONE, FAILED, WRONG = 0, 1, 2
 
 _log = logging.getLogger(__name__)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def _planner(settings: Settings) -> Planner:
+    from modelyard_operator.plan import interest, plan, probes
+    from modelyard_operator.runtime.controller import Planner
+
+    return Planner(lambda seen: plan(seen, settings), lambda parent: interest(parent, settings), probes)
+
+
+def main(words: Sequence[str] | None = None, planner_of: Callable[[Settings], Planner] = _planner) -> int:
     """Run the command; returns its exit code: 0 stopped or printed, 1 a fault or a lost lease, 2 no cluster."""
     arguments = _parser().parse_args(words)
     if arguments.verb == "crds":
@@ -26,10 +37,10 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout.write(render())
         return DONE
     set_up_logs(arguments.log_level)
-    return asyncio.run(_run(arguments))
+    return asyncio.run(_run(arguments, planner_of(_settings(arguments))))
 
 
-async def _run(arguments: argparse.Namespace) -> int:
+async def _run(arguments: argparse.Namespace, planner: Planner) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -39,7 +50,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     from modelyard_operator.runtime.election import LeadershipLostError
 
     try:
-        await _operate(arguments, stop)
+        await _operate(arguments, planner, stop)
     except ConfigException as error:
         _log.error("no way to a cluster: %s", error)
         return WRONG
@@ -50,18 +61,14 @@ async def _run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-async def _operate(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
+async def _operate(arguments: argparse.Namespace, planner: Planner, stop: asyncio.Event) -> None:
     """Open the doors, run the operator between them until `stop`."""
     from modelyard_operator.cluster.rest import open_rest
-    from modelyard_operator.plan import interest, plan, probes
-    from modelyard_operator.runtime.controller import Planner
     from modelyard_operator.runtime.health import answering
     from modelyard_operator.runtime.metrics import Metrics
     from modelyard_operator.runtime.operator import Habits, Operator
     from modelyard_operator.runtime.probing import Prober
 
-    settings = _settings(arguments)
-    planner = Planner(lambda seen: plan(seen, settings), lambda parent: interest(parent, settings), probes)
     habits = Habits(arguments.namespace, arguments.workers, arguments.leader_elect, arguments.lease_namespace)
     metrics, prober = Metrics(), Prober()
     async with open_rest(arguments.kubeconfig, on_call=metrics.called) as cluster:
