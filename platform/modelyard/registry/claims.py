@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from modelyard.records import MetricValue, Record
+from modelyard.errors import IntegrityError
+from modelyard.records import MetricValue, Record, VersionRecord
 from modelyard.records.status import Verdict
 from modelyard.yard import digest_bytes
 
@@ -23,3 +24,12 @@ class ClaimRecord(Record):
 def findings_of(verdict: Verdict | None, metrics: Sequence[MetricValue]) -> str:
     """The digest of what evaluation found."""
     return digest_bytes(json.dumps([verdict, [metric.to_dict() for metric in metrics]]).encode())
+
+
+def check_own(standing: VersionRecord, digest: str, run_id: str) -> None:
+    """Raise IntegrityError when what stands under a claimed number is another registration's version."""
+    if (standing.digest, standing.run_id) != (digest, run_id):
+        raise IntegrityError(
+            f"another registration stands in the yard as {standing.name}@{standing.version}",
+            hint="was this yard written outside the cluster at the same time? register again",
+        )

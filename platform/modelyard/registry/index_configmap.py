@@ -16,7 +16,7 @@ from typing import TypeVar
 from modelyard.errors import ConflictError, IntegrityError
 from modelyard.kube import AbsentError, ConfigMaps, UnreachableError
 from modelyard.records import AliasRecord, IndexRecord, VersionRecord
-from modelyard.registry.claims import ClaimRecord
+from modelyard.registry.claims import ClaimRecord, check_own
 from modelyard.registry.index import FileIndex
 from modelyard.registry.indexing import adopted, alias_of, claimed, claims_of, fitted, listed, pointed
 from modelyard.yard import checked_name
@@ -63,12 +63,8 @@ class ConfigMapIndex:
         """The record first, then the list: a registration that dies between the two is finished by its repetition."""
         with suppress(ConflictError):  # a repetition's record has another time in it
             self.files.publish(record)
-        standing = self.files.version(record.name, record.version)
-        if standing is None or (standing.digest, standing.run_id) != (record.digest, record.run_id):
-            raise IntegrityError(
-                f"another registration stands in the yard as {record.name}@{record.version}",
-                hint="was this yard written outside the cluster at the same time? register again",
-            )
+        standing = self.files.version(record.name, record.version) or record
+        check_own(standing, record.digest, record.run_id)
         point("registry.published")
         self._change(record.name, lambda index: listed(index, standing))
 

@@ -12,7 +12,7 @@ from modelyard.errors import ConflictError, IntegrityError, InvalidInputError, N
 from modelyard.kube import in_cluster
 from modelyard.records import AliasChange, AliasRecord, FileDigest, MetricValue, VersionRecord
 from modelyard.records.status import Verdict
-from modelyard.registry.claims import ClaimRecord, findings_of
+from modelyard.registry.claims import ClaimRecord, check_own, findings_of
 from modelyard.registry.copying import copy_folder
 from modelyard.registry.index import RECORD, FileIndex, Index
 from modelyard.registry.references import checked_alias, parse_reference
@@ -80,6 +80,7 @@ class Registry:
         point("registry.claimed")
         standing = self.index.version(name, version)
         if standing is not None:
+            check_own(standing, digest, run_id)
             self.index.publish(standing)
             return standing
         target = self.yard.model_folder(name, version)
