@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 CHART = Path(__file__).parents[2] / "helm/modelyard"
 RELEASE, NAMESPACE = "modelyard", "modelyard-system"
@@ -59,13 +61,18 @@ def files(values: Mapping[str, Any], chart: Path = CHART, namespace: str = NAMES
 
 def objects(values: Mapping[str, Any], chart: Path = CHART, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
     """What Helm would send to the API server."""
-    return list(_documents(files(values, chart, namespace)))
+    return list(_objects(json.dumps(values), chart, namespace))
+
+
+@functools.cache
+def _objects(values: str, chart: Path, namespace: str) -> tuple[dict[str, Any], ...]:
+    return tuple(_documents(files(json.loads(values), chart, namespace)))
 
 
 def _documents(rendered: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     for name, text in sorted(rendered.items()):
         if not name.endswith("NOTES.txt"):
-            yield from filter(None, YAML(typ="safe", pure=True).load_all(text))
+            yield from filter(None, yaml.load_all(text, Loader=yaml.CSafeLoader))
 
 
 def of_kind(kind: str, values: Mapping[str, Any] = {}) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,9 @@ def test_it_lints(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_kubernetes_own_schemas_accept_every_object(values: dict[str, Any], version: str) -> None:
-    checked = [item for item in objects(values) if item["apiVersion"] != "monitoring.coreos.com/v1"]
+    others = {"PodMonitor", "PrometheusRule", "ServiceMonitor"}  # held to schemas of their own
+    once = {"CustomResourceDefinition"} if values else set()  # large, and the same for all values
+    checked = [item for item in objects(values) if item["kind"] not in others | once]
     assert checked
     for item in checked:
         kubernetes_validate.validate(item, version, strict=True)
@@ -40,7 +42,8 @@ def test_every_object_is_named_once_and_labelled(values: dict[str, Any]) -> None
     seen = [(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects(values)]
     assert len(set(seen)) == len(seen)
     for item in objects(values):
-        assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+        if item["kind"] != "CustomResourceDefinition":
+            assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
         assert ("namespace" in item["metadata"]) != (item["kind"] in CLUSTER_SCOPED)
 
 
