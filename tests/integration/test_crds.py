@@ -17,7 +17,7 @@ from modelyard.spec.manifests import KINDS
 from modelyard_operator.kinds.fitting import fitted
 from modelyard_operator.kinds.objects import OURS
 from modelyard_operator.kinds.rules import ALWAYS, PART_RULES, WHILE_SUSPENDED, root_rules
-from support.apiserver import Namespace
+from support.apiserver import ApiServer, Namespace
 from support.crd_cases import EVALUATE, GONE, RULES, SCHEMA, SERVE, TRAIN, Case, manifest
 from support.manifests import GOOD, the
 from support.statuses import TIME, full_status
@@ -37,9 +37,9 @@ def send(namespace: Namespace, method: str, kind: str, body: Any, *, name: str =
         return json.loads(error.read())
 
 
-def tried(namespace: Namespace, body: dict[str, Any]) -> Any:
+def tried(server: ApiServer, body: dict[str, Any]) -> Any:
     """What the server would answer to its creation."""
-    return send(namespace, "POST", body["kind"], body, query="&dryRun=All")
+    return send(Namespace("default", server), "POST", body["kind"], body, query="&dryRun=All")
 
 
 def is_refusal(answer: Any) -> bool:
@@ -58,9 +58,9 @@ def names(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", [*RULES, *SCHEMA], ids=names)
-def test_a_rule_takes_and_refuses(namespace: Namespace, case: Case) -> None:
-    assert not is_refusal(taken := tried(namespace, manifest(case.kind, case.good))), taken
-    found = refused_for(tried(namespace, manifest(case.kind, case.bad)))
+def test_a_rule_takes_and_refuses(api_server: ApiServer, case: Case) -> None:
+    assert not is_refusal(taken := tried(api_server, manifest(case.kind, case.good))), taken
+    found = refused_for(tried(api_server, manifest(case.kind, case.bad)))
     assert [True for field, words in found if field == case.field and case.words in words], found
 
 
@@ -69,10 +69,10 @@ def test_every_rule_has_its_cases() -> None:
 
 
 @pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
-def test_what_validate_accepts_the_server_takes(namespace: Namespace, text: str) -> None:
+def test_what_validate_accepts_the_server_takes(api_server: ApiServer, text: str) -> None:
     """And with the server's defaults written in it is the same manifest, by its digest."""
     wished = the(text)
-    answer = tried(namespace, YAML(typ="safe").load(text))
+    answer = tried(api_server, YAML(typ="safe").load(text))
     assert not is_refusal(answer), answer
     back = {"apiVersion": answer["apiVersion"], "kind": answer["kind"], "metadata": {"name": wished.metadata.name}}
     assert spec_digest(from_dict({**back, "spec": answer["spec"]})) == spec_digest(wished)
@@ -332,10 +332,10 @@ def test_kubectl_scales_a_deployment(namespace: Namespace) -> None:
         ("modeldeployment.status", ["readyReplicas", "Replicas that answer."]),
     ],
 )
-def test_kubectl_explains(namespace: Namespace, path: str, words: list[str]) -> None:
+def test_kubectl_explains(api_server: ApiServer, path: str, words: list[str]) -> None:
     """The front server learns a new kind's schema a little after it was installed."""
     end = time.monotonic() + 90
-    while (told := namespace.run_kubectl("explain", path)).returncode != 0 and time.monotonic() < end:
+    while (told := api_server.run_kubectl("explain", path)).returncode != 0 and time.monotonic() < end:
         time.sleep(1)
     text = " ".join(told.stdout.split())
     assert not [word for word in words if word not in text], told.stdout + told.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from enum import StrEnum
 
 
@@ -82,3 +84,12 @@ class Reason(StrEnum):
     """The run failed in a way that trying again does not mend; `lastFailure` says why."""
     NO_VERDICT = "NoVerdict"
     """The evaluation ended without a verdict that could be read."""
+
+
+def meanings() -> dict[Reason, str]:
+    """What each reason means, in order: the texts that stand below the words above."""
+    (words,) = ast.parse(inspect.getsource(Reason)).body
+    assert isinstance(words, ast.ClassDef)
+    lines = (line.value for line in words.body[1:] if isinstance(line, ast.Expr))
+    told = [inspect.cleandoc(str(line.value)) for line in lines if isinstance(line, ast.Constant)]
+    return dict(zip(Reason, told, strict=True))
