@@ -121,7 +121,7 @@ def taken_names(observation: Observation, job: Job, attempt: int) -> Iterator[Ob
     keys = [*once_keys(parent), rayjob_key(parent, attempt), record_key(parent, attempt)]
     for key in keys:
         item = observation.get(key)
-        if item is not None and not _ours(parent, item):
+        if item is not None and not is_ours(parent, item):
             yield _taken(key)
     if isinstance(job, TrainingJob):
         key = _key(observation, CONFIG_MAPS, index_name(job.spec.register.name))
@@ -135,7 +135,7 @@ def _taken(key: ObjectKey) -> Objection:
     return Objection(Reason.NAME_TAKEN, words)
 
 
-def _ours(parent: Json, item: Json) -> bool:
+def is_ours(parent: Json, item: Json) -> bool:
     """Controlled by the parent, or one of its children that lost its owner (a restored backup): it is adopted."""
     return controller_uid(item) == uid_of(parent) or orphaned(parent, item)
 

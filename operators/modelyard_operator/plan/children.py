@@ -7,7 +7,6 @@ from typing import Any
 
 from modelyard.spec import TrainingJob
 from modelyard_operator.kinds.names import (
-    DIGEST_ANNOTATION,
     INDEX_KEY,
     KIND_LABEL,
     MANAGED_BY,
@@ -20,7 +19,7 @@ from modelyard_operator.kinds.names import (
 )
 from modelyard_operator.kinds.objects import POD_DISRUPTION_BUDGETS, Json, Resource, owner_reference
 from modelyard_operator.plan.ledger import Ledger
-from modelyard_operator.plan.manifests import Job, digest_of, snapshot_data
+from modelyard_operator.plan.manifests import Job, snapshot_data, snapshot_marks
 from modelyard_operator.plan.rayjobs import num_pods, runtime_of
 
 MODEL_LABEL = "modelyard.dev/model"
@@ -28,8 +27,8 @@ _REGISTRY = "registry://"
 
 
 def children(parent: Json, job: Job, attempt: int, served: frozenset[Resource]) -> list[dict[str, Any]]:
-    """What stands while the job runs, beside RayJob and status ConfigMap, in the order of creation."""
-    made = [snapshot(parent, job)]
+    """What stands while the job runs beside snapshot, status ConfigMap and RayJob, in the order of creation."""
+    made = []
     if runtime_of(job).service_account_name is None:
         made.append(account(parent))
     made += [role(parent, job, attempt), binding(parent, job), network(parent)]
@@ -41,8 +40,9 @@ def children(parent: Json, job: Job, attempt: int, served: frozenset[Resource]) 
 def snapshot(parent: Json, job: Job) -> dict[str, Any]:
     """The manifest that the driver reads: what runs is what was accepted."""
     item = _child(parent, "v1", "ConfigMap", base_name(parent))
-    item["metadata"]["annotations"] = {DIGEST_ANNOTATION: digest_of(job)}
-    return {**item, "data": snapshot_data(job)}
+    data = snapshot_data(job)
+    item["metadata"]["annotations"] = snapshot_marks(job, data)
+    return {**item, "data": data}
 
 
 def record(parent: Json, attempt: int, ledger: Ledger) -> dict[str, Any]:

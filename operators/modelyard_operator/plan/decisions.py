@@ -249,5 +249,5 @@ def _deadline(case: Case, job: Job) -> Fail | None:
 
 
 def max_restarts(job: Job) -> int:
-    """Failures in a row without a new commit that are borne; of an EvaluationJob, which has no field for it, the default."""
+    """Failures in a row without a new commit that are borne; an EvaluationJob bears as many as is the default."""
     return (job.spec.fault_tolerance if isinstance(job, TrainingJob) else FaultToleranceSpec()).max_restarts

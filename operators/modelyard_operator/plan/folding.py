@@ -12,6 +12,8 @@ from typing import Any
 from modelyard.records import StatusDocument
 from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.conditions import ConditionStatus, with_condition
+from modelyard_operator.kinds.fitting import fitted
+from modelyard_operator.kinds.names import child_name
 from modelyard_operator.plan.attempts import Attempt
 from modelyard_operator.plan.decisions import (
     Case,
@@ -26,7 +28,8 @@ from modelyard_operator.plan.decisions import (
     Watch,
 )
 from modelyard_operator.plan.judging import Active
-from modelyard_operator.plan.reading import clipped, listed, mapping, plain, rfc3339, text
+from modelyard_operator.plan.pods import WAITING_CLASSES
+from modelyard_operator.plan.reading import clipped, listed, mapping, rfc3339, text
 
 _STAGES = {
     "prepare": ("Preparing", Reason.PREPARING),
@@ -35,7 +38,7 @@ _STAGES = {
     "register": ("Registering", Reason.REGISTERING),
 }
 _PHASES = {phase: stage for stage, (phase, _) in _STAGES.items()}
-_WAITING_CLASSES = ("ImagePull", "Unschedulable")
+_OF_A_CHILD = ("jobName", "dashboardUrl")  # told only while there is one
 _FOLDED = ("progress", "metrics", "checkpoint", "model")
 
 
@@ -47,8 +50,11 @@ def status_of(case: Case, decision: Decision) -> dict[str, Any]:
     status = {**before, "observedGeneration": case.observation.parent["metadata"].get("generation", 0)}
     status |= _learnt(case)
     status["conditions"] = _sound(before)
+    for name in _OF_A_CHILD:
+        status.pop(name, None)
     _say(case, decision, status)
-    return {name: value for name, value in plain(status).items() if value not in (None, {}, [])}
+    told = {name: value for name, value in status.items() if value not in (None, {}, [])}
+    return fitted(case.observation.parent["kind"], told)
 
 
 def _learnt(case: Case) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def _say(case: Case, decision: Decision, status: dict[str, Any]) -> None:
 
 def _refuse(case: Case, decision: Refuse, status: dict[str, Any]) -> None:
     said = decision.objection
-    status.update(phase="Pending", url=None)
+    status.update(phase="Pending")
     accepted = any(one["type"] == "Accepted" and one["status"] == "True" for one in status["conditions"])
     if not accepted:  # an accepted spec is immutable: taking the word back would set it free
         _set(case, status, "Accepted", "False", said.reason, said.message)
@@ -96,7 +102,7 @@ def _refuse(case: Case, decision: Refuse, status: dict[str, Any]) -> None:
 
 def _hold(case: Case, status: dict[str, Any]) -> None:
     _accept(case, status)
-    status.update(phase="Suspended", url=None, lastFailure=_lasting(status))
+    status.update(phase="Suspended", lastFailure=_lasting(status))
     words = "nothing runs, as spec.suspend wishes; everything committed is kept"
     _set(case, status, "Progressing", "False", Reason.SUSPENDED, words)
     _set(case, status, "Suspended", "True", Reason.SUSPENDED, words)
@@ -106,9 +112,10 @@ def _start(case: Case, decision: Start, status: dict[str, Any]) -> None:
     _accept(case, status)
     status.setdefault("startTime", rfc3339(case.now))
     status["attempts"] = decision.number
+    status["jobName"] = child_name(case.observation.parent, decision.number)
     fresh = Active(Reason.STARTING, "KubeRay has not looked at the RayJob yet")
     _go_on(case, fresh, decision.number, status)
-    status.update(phase="Pending", url=None, lastFailure=_lasting(status))
+    status.update(phase="Pending", lastFailure=_lasting(status))
 
 
 def _watch(case: Case, active: Active, status: dict[str, Any]) -> None:
@@ -118,8 +125,9 @@ def _watch(case: Case, active: Active, status: dict[str, Any]) -> None:
     status["attempts"] = attempt.number
     status["phase"], reason = _phase(case, active)
     dashboard = text(attempt.rayjob, "status", "dashboardURL")
-    at_work = active.reason in (Reason.TRAINING, Reason.STOPPING)
-    status["url"] = f"http://{dashboard.removeprefix('http://')}" if dashboard and at_work else None
+    if dashboard and active.reason in (Reason.TRAINING, Reason.STOPPING):
+        status["dashboardUrl"] = f"http://{dashboard.removeprefix('http://')}"
+    status["jobName"] = child_name(case.observation.parent, attempt.number)
     _go_on(case, Active(reason, active.message), attempt.number, status)
     status["lastFailure"] = _failure_now(attempt, status)
 
@@ -158,7 +166,7 @@ def _close(case: Case, decision: Close, status: dict[str, Any]) -> None:
         return
     _accept(case, status)
     number = case.attempt.number
-    status.update(phase="Pending", url=None, attempts=number)
+    status.update(phase="Pending", attempts=number)
     if failure is None:
         words = f"attempt {number} was stopped on purpose; attempt {number + 1} goes on from its newest commit"
         _go_on(case, Active(Reason.RESUMED, words), 0, status)
@@ -172,9 +180,7 @@ def _close(case: Case, decision: Close, status: dict[str, Any]) -> None:
 def _succeed(case: Case, status: dict[str, Any]) -> None:
     _accept(case, status)
     attempt = case.attempt
-    status.update(
-        phase="Succeeded", url=None, attempts=attempt.number, lastFailure=None, completionTime=rfc3339(case.now)
-    )
+    status.update(phase="Succeeded", attempts=attempt.number, lastFailure=None, completionTime=rfc3339(case.now))
     document = attempt.report.document
     if case.observation.parent["kind"] == "EvaluationJob" and document is not None:
         reason, words = Reason.VERDICT_REACHED, f"verdict {document.verdict}" if document.verdict else "no gates"
@@ -201,7 +207,6 @@ def _fail(case: Case, decision: Fail, status: dict[str, Any]) -> None:
     failure = decision.failure
     status.update(
         phase="Failed",
-        url=None,
         attempts=case.attempt.number,
         lastFailure=failure.to_dict(),
         completionTime=rfc3339(case.now),
@@ -224,7 +229,7 @@ def _failure_now(attempt: Attempt, status: Mapping[str, Any]) -> Any:
 def _lasting(status: Mapping[str, Any]) -> Any:
     """The last failure, unless it was a wait that is over."""
     failure = status.get("lastFailure")
-    return None if text(failure, "class") in _WAITING_CLASSES else failure
+    return None if text(failure, "class") in WAITING_CLASSES else failure
 
 
 def _accept(case: Case, status: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan import accepting
 from modelyard_operator.plan.attempts import number_of, owned, rayjob_key, record_key
-from modelyard_operator.plan.children import children, index, record
+from modelyard_operator.plan.children import children, index, record, snapshot
 from modelyard_operator.plan.decisions import (
     CLUSTER_PATIENCE,
     STOP_GRACE,
@@ -44,7 +44,7 @@ from modelyard_operator.plan.decisions import (
 )
 from modelyard_operator.plan.folding import status_of
 from modelyard_operator.plan.ledger import Ledger
-from modelyard_operator.plan.manifests import Job, snapshot_job
+from modelyard_operator.plan.manifests import Job, digest_of, snapshot_digest
 from modelyard_operator.plan.patching import difference, lacking
 from modelyard_operator.plan.rayjobs import rayjob, runtime_of
 from modelyard_operator.plan.reading import mapping, moment, text
@@ -167,36 +167,46 @@ def _upkeep(case: Case, job: Job, number: int, *, running: bool) -> Iterator[Act
     """Children that are missing are created, those changed by hand put right, orphans adopted."""
     observation = case.observation
     parent = observation.parent
+    yield from _snapshot(case, job, running)
     for wished in children(parent, job, number, observation.served):
         standing = observation.get(key_of(wished))
         if standing is None:
             yield Create(wished)
-        elif owned(observation, key_of(wished)) is not None or accepting.orphaned(parent, standing):
-            yield from _put_right(case, standing, wished, running)
+        elif accepting.is_ours(parent, standing):
+            content: dict[str, Any] = {name: wished[name] for name in ("rules", "spec", "subjects") if name in wished}
+            yield from _put_right(observation, standing, wished, lacking(standing, content))
     if isinstance(job, TrainingJob):
         namespace, model = parent["metadata"]["namespace"], job.spec.register.name
         if observation.get(ObjectKey(CONFIG_MAPS, namespace, index_name(model))) is None:
             yield Create(index(namespace, model))
 
 
-def _put_right(case: Case, standing: Json, wished: Mapping[str, Any], running: bool) -> Iterator[Action]:
-    content = {name: wished[name] for name in ("rules", "spec", "subjects") if name in wished}
-    marks = {name: wished["metadata"][name] for name in ("labels", "annotations") if name in wished["metadata"]}
-    if accepting.orphaned(case.observation.parent, standing):
+def _snapshot(case: Case, job: Job, running: bool) -> Iterator[Action]:
+    """What runs is what was accepted: a whole snapshot stays while its attempt runs, an edited one is put right."""
+    observation = case.observation
+    standing = observation.get(accepting.once_keys(observation.parent)[0])
+    if standing is None:
+        yield Create(snapshot(observation.parent, job))
+        return
+    digest = snapshot_digest(standing)
+    if not accepting.is_ours(observation.parent, standing) or digest == digest_of(job) or (digest and running):
+        return
+    wished = snapshot(observation.parent, job)
+    if not digest:
+        words = f"the ConfigMap {base_name(observation.parent)} was edited by hand; it is put right from the spec"
+        yield Emit("Warning", "SnapshotRestored", words)
+    changed = difference(mapping(standing, "data"), wished["data"])
+    yield from _put_right(observation, standing, wished, {"data": changed} if changed else {})
+
+
+def _put_right(
+    observation: Observation, standing: Json, wished: Mapping[str, Any], content: Mapping[str, Any]
+) -> Iterator[Action]:
+    marks = {name: wished["metadata"].get(name, {}) for name in ("labels", "annotations")}
+    if accepting.orphaned(observation.parent, standing):
         marks["ownerReferences"] = wished["metadata"]["ownerReferences"]
-    is_snapshot = wished["kind"] == "ConfigMap"
-    if is_snapshot and running and snapshot_job(standing) is not None:
-        marks.pop("annotations")  # what runs is what was accepted: it is whole, and it stays
-    elif is_snapshot and (changed := difference(mapping(standing, "data"), wished["data"])):
-        content["data"] = changed
-        if running:
-            words = f"the ConfigMap {base_name(case.observation.parent)} was edited by hand; it is as accepted again"
-            yield Emit("Warning", "SnapshotRestored", words)
-    body = lacking(standing, content if not is_snapshot else {}) | (
-        {"data": content["data"]} if "data" in content else {}
-    )
-    if differing := lacking(mapping(standing, "metadata"), marks):
-        body["metadata"] = differing
+    metadata = lacking(mapping(standing, "metadata"), {name: value for name, value in marks.items() if value})
+    body = {**content, **({"metadata": metadata} if metadata else {})}
     if body:
         yield _patch(standing, body)
 

@@ -12,11 +12,11 @@ from modelyard.errors import FailureClass
 from modelyard.records import FailureDigest
 from modelyard.spec.reasons import Reason
 from modelyard_operator.plan.attempts import Attempt
+from modelyard_operator.plan.pods import WAITING_CLASSES
 from modelyard_operator.plan.reading import clipped, text
 
 _JOB_OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 _HELD = ("Suspending", "Suspended")
-_WAITING_CLASSES = ("ImagePull", "Unschedulable", "InvalidManifest")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _over(attempt: Attempt, kind: str) -> Over:
         return _told(failure)
     if text(attempt.rayjob, "status", "reason") == "PreRunningDeadlineExceeded":
         return Over(_never_started(seen, attempt), final=True)
-    if seen and seen.failure_class not in _WAITING_CLASSES:
+    if seen and seen.failure_class not in WAITING_CLASSES:
         return Over(seen, final=not seen.retryable)
     return Over(_silent(attempt, kind), final=False)
 
@@ -128,7 +128,7 @@ def _refused(attempt: Attempt) -> FailureDigest:
 
 
 def _never_started(seen: FailureDigest | None, attempt: Attempt) -> FailureDigest:
-    if seen and seen.failure_class in _WAITING_CLASSES:
+    if seen and seen.failure_class in WAITING_CLASSES:
         return seen
     words = f"the pods did not all start within spec.runtime.startDeadlineSeconds: {_kuberay_says(attempt)}"
     return _digest("Unschedulable", words, "look at the pods' events; wait for capacity, or ask for less", True)

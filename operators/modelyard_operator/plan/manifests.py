@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from modelyard.errors import ManifestError
+from modelyard.errors import Fault, ManifestError
 from modelyard.spec import EvaluationJob, Manifest, TrainingJob, from_dict, parse, spec_digest, to_yaml
-from modelyard_operator.kinds.names import DIGEST_ANNOTATION, MANIFEST_KEY
+from modelyard_operator.kinds.names import DIGEST_ANNOTATION, GROUP, MANIFEST_KEY
 from modelyard_operator.kinds.objects import Json
-from modelyard_operator.plan.reading import dig, text
+from modelyard_operator.plan.reading import mapping, text
 
 Job = TrainingJob | EvaluationJob
+BYTES_ANNOTATION = f"{GROUP}/manifest-digest"
 # What the operator alone acts on, and may change at any time: the driver's manifest does not carry it.
 _OPERATORS_OWN = ("start_deadline_seconds", "active_deadline_seconds", "ttl_seconds_after_finished")
 
@@ -29,12 +33,22 @@ def manifest_of(parent: Json) -> Manifest | Refused:
         "apiVersion": parent["apiVersion"],
         "kind": parent["kind"],
         "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
-        "spec": parent.get("spec"),
+        "spec": _without_suspend(parent.get("spec")),
     }
     try:
         return from_dict(value, origin=f"{parent['kind']}/{metadata['name']}")
     except ManifestError as error:
-        return Refused(str(error))
+        return Refused("\n".join(map(_words, error.faults)))
+
+
+def _without_suspend(spec: Any) -> Any:
+    """The operator's own word: the rules of a run on one machine refuse it, and the driver is not to see it."""
+    return {name: value for name, value in spec.items() if name != "suspend"} if isinstance(spec, Mapping) else spec
+
+
+def _words(fault: Fault) -> str:
+    """A fault as `modelyard validate` prints it, without the file, line and column that an object has not."""
+    return f"{fault.path}: {fault.message}" + (f" ({fault.fix})" if fault.fix else "")
 
 
 def job_of(parent: Json) -> Job | Refused:
@@ -61,18 +75,33 @@ def digest_of(job: Job) -> str:
 
 
 def snapshot_data(job: Job) -> dict[str, str]:
-    """The `data` of the snapshot ConfigMap."""
+    """The `data` of the snapshot ConfigMap. Writing YAML takes milliseconds: asked for only when one is written."""
     return {MANIFEST_KEY: to_yaml(accepted(job), defaults=True)}
 
 
-def snapshot_job(snapshot: Json | None) -> Job | None:
-    """The job that a snapshot holds, when it is whole: its bytes are those whose digest it carries."""
+def snapshot_marks(job: Job, data: Mapping[str, str]) -> dict[str, str]:
+    """The annotations of a snapshot: what it was made of, and of which bytes."""
+    return {DIGEST_ANNOTATION: digest_of(job), BYTES_ANNOTATION: _sha256(data[MANIFEST_KEY])}
+
+
+def snapshot_digest(snapshot: Json | None) -> str:
+    """The spec digest that a snapshot carries, when its bytes are those that were written; empty otherwise."""
     written = text(snapshot, "data", MANIFEST_KEY)
+    marks = mapping(snapshot, "metadata", "annotations")
+    whole = marks.get(BYTES_ANNOTATION) == _sha256(written) and len(mapping(snapshot, "data")) == 1
+    return text(marks, DIGEST_ANNOTATION) if whole else ""
+
+
+def snapshot_job(snapshot: Json | None) -> Job | None:
+    """The job that a snapshot holds, when it is whole."""
+    if not snapshot_digest(snapshot):
+        return None
     try:
-        (manifest,) = parse(written, origin=MANIFEST_KEY)
+        (manifest,) = parse(text(snapshot, "data", MANIFEST_KEY), origin=MANIFEST_KEY)
     except (ManifestError, ValueError):
         return None
-    if not isinstance(manifest, TrainingJob | EvaluationJob):
-        return None
-    noted = dig(snapshot, "metadata", "annotations", DIGEST_ANNOTATION)
-    return manifest if noted == spec_digest(manifest) else None
+    return manifest if isinstance(manifest, TrainingJob | EvaluationJob) else None
+
+
+def _sha256(written: str) -> str:
+    return "sha256:" + hashlib.sha256(written.encode(errors="replace")).hexdigest()

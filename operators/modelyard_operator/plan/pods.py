@@ -18,6 +18,7 @@ _IMAGE = {
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
     "ImageInspectError",
 }  # fmt: skip
+WAITING_CLASSES = ("ImagePull", "Unschedulable", "InvalidManifest")  # of what may still come right by itself
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError"}
 _TAKEN = {  # DisruptionTarget's reasons
     "PreemptionByScheduler": "was preempted by a pod of higher priority",

@@ -25,7 +25,7 @@ def test_from_created_to_succeeded() -> None:
     w.driver("Training", runId="team.small-1", progress={"stage": "train", "step": 7, "tokens": 70})
     assert w.settle() == 1
     assert (w.status["phase"], w.status["progress"]["step"]) == ("Training", 7)
-    assert w.status["url"] == "http://svc.team:8265"
+    assert w.status["dashboardUrl"] == "http://svc.team:8265"
 
     model = {"name": "small", "version": 1, "digest": "sha256:" + "0" * 64}
     w.driver("Succeeded", model=model, progress={"stage": "register", "step": 100})
