@@ -26,7 +26,6 @@ from modelyard_operator.kinds.objects import (
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
-    SERVICES,
     TRAINING_JOBS,
     Resource,
 )
@@ -34,7 +33,7 @@ from support.apiserver import ApiServer, Namespace
 from support.charts import CHART, NAMESPACE, VALUES, helm, objects
 
 Access = tuple[str, str, str]  # verb, API group, resource[/subresource]
-CHILDREN = (CONFIG_MAPS, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS)
+CHILDREN = (CONFIG_MAPS, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS)
 
 
 def served(server: ApiServer) -> set[tuple[str, str]]:
@@ -114,7 +113,7 @@ def needed() -> set[Access]:
     """What the operator does, from its own tables: all it looks at, and what its plans write."""
     access = {(verb, kind.group, kind.plural) for kind in LOOKED_AT for verb in ("get", "list", "watch")}
     access |= writes(("create", "patch", "delete"), *CHILDREN, RAY_JOBS, RAY_SERVICES)
-    access |= writes(("create", "patch", "delete"), EVALUATION_JOBS)  # of rollout.evaluation; suspended, expired
+    access |= writes(("create", "delete"), EVALUATION_JOBS)  # of rollout.evaluation; expired
     access |= writes(("delete",), TRAINING_JOBS)  # expired
     access |= writes(("patch",), RAY_CLUSTERS)  # replicas of a live one
     access |= writes(("create",), EVENTS)
@@ -139,6 +138,8 @@ NOT_GRANTED: list[Access] = [
         for kind in ("nodes", "namespaces", "persistentvolumes")
         for verb in ("list", "patch", "delete")
     ],
+    *[(verb, "", "services") for verb in ("create", "patch", "update", "delete")],
+    *[(verb, "modelyard.dev", "evaluationjobs") for verb in ("patch", "update")],
     *[(verb, "", "events") for verb in ("list", "delete")],
     *[("deletecollection", kind.group, kind.plural) for kind in LOOKED_AT],
     *[(verb, "modelyard.dev", "trainingjobs") for verb in ("create", "patch", "update")],

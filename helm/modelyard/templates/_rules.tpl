@@ -9,7 +9,7 @@ get, patch and update; nobody may grant what they do not hold, so the operator h
   verbs: [get, list, watch]
 - apiGroups: [modelyard.dev] # a deployment's rollout.evaluation is an EvaluationJob of its own
   resources: [evaluationjobs]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create]
 - apiGroups: [modelyard.dev] # ttlSecondsAfterFinished
   resources: [trainingjobs, evaluationjobs]
   verbs: [delete]
@@ -26,10 +26,10 @@ get, patch and update; nobody may grant what they do not hold, so the operator h
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, update, delete]
 - apiGroups: [""]
-  resources: [serviceaccounts, services]
+  resources: [serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [""] # why a pod does not run; whether a claim exists and who may mount it
-  resources: [pods, persistentvolumeclaims]
+- apiGroups: [""] # why a pod does not run; whether a claim exists and who may mount it; KubeRay's Services
+  resources: [pods, persistentvolumeclaims, services]
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]
