@@ -1,10 +1,12 @@
 """Ray Serve: replicas of the gateway, started, watched, restarted and drained. The only file of serve that names Ray.
 
-Serve's own proxy is off: replicas share the listening socket (docs/decisions/0002-serving-proxy.md says why).
+On one machine Serve's own proxy is off: replicas share the listening socket (docs/decisions/0002-serving-proxy.md says
+why). On a cluster (`cluster_application`) replicas are in many pods, and Serve's proxies stand before them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -18,8 +20,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from modelyard.errors import ModelyardError
+from modelyard.serve import cluster
+from modelyard.serve.gateway import build_app
 from modelyard.serve.meters import share_metrics
 from modelyard.serve.replica import Replica, ReplicaPlan
 from modelyard.serve.service import Served
@@ -224,3 +229,42 @@ def _deploy(deployment: ModelDeployment, plan: ReplicaPlan, scratch: Path) -> No
         cause = scratch / "failure"
         words = cause.read_text() if cause.exists() else str(error)
         raise ModelyardError(f"the replica cannot start: {words}", hint=f"logs: {scratch / 'ray'}") from error
+
+
+def cluster_application(args: dict[str, Any]) -> Any:
+    """Serve's application on a cluster: the import path and arguments that the operator writes into a RayService.
+
+    `args` is what `modelyard.serve.cluster.ClusterArguments` reads. Scale, resources and the number of requests that
+    a replica takes stand in the config, beside this. Raises InvalidInputError, which Serve tells as DEPLOY_FAILED.
+    """
+    from ray import serve
+
+    arguments = cluster.read_arguments(args)
+    answering = serve.ingress()(_Answering)
+    return serve.deployment(
+        answering,
+        name="replica",
+        graceful_shutdown_wait_loop_s=0.5,
+        graceful_shutdown_timeout_s=DRAIN_SECONDS + 5,
+        health_check_period_s=5,
+        max_constructor_retry_count=3,
+        logging_config=_QUIET,
+    ).bind(arguments.model_dump(mode="json", by_alias=True))
+
+
+class _Answering:
+    """A replica behind Serve's proxies: the gateway as an ASGI application on Serve's own event loop."""
+
+    async def __init__(self, arguments: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
+        plan = await asyncio.to_thread(lambda: cluster.verified_plan(cluster.read_arguments(arguments)))
+        self._service = await cluster.open_service(plan)
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return build_app(self._service)
+
+    def check_health(self) -> None:
+        cluster.check(self._service)
+
+    async def __del__(self) -> None:
+        if hasattr(self, "_service"):
+            await self._service.drain(0)  # Serve has waited for what ran

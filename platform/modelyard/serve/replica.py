@@ -60,7 +60,7 @@ class Replica:
         if not plan.shared:
             self._thread.start()
         try:
-            self._model = _load(plan)
+            self._model = load_model(plan)
         except BaseException:
             self.close()
             raise
@@ -103,7 +103,8 @@ class Replica:
             self._service.open(self._model)
 
 
-def _load(plan: ReplicaPlan) -> Model:
+def load_model(plan: ReplicaPlan) -> Model:
+    """The model as the plan says, with as many threads as it has CPUs."""
     import torch
 
     torch.set_num_threads(plan.threads)
