@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,8 +45,13 @@ class Planner:
     probes: Probes
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
+    """The wall clock."""
     return datetime.now(UTC)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 @dataclass
@@ -59,7 +64,7 @@ class Controller:
     planner: Planner
     ask: Ask
     metrics: Metrics
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = utc_now
     _interests: dict[ObjectKey, tuple[ObjectKey, ...]] = field(default_factory=dict)  # of a parent
     _interested: dict[ObjectKey, set[ObjectKey]] = field(default_factory=dict)  # in an object
     _looking: dict[ObjectKey, float] = field(default_factory=dict)  # since when
@@ -80,18 +85,18 @@ class Controller:
             except QueueClosedError:
                 return
             OBJECT.set(key)
-            self._looking[key] = time.monotonic()
+            self._looking[key] = _loop_time()
             try:
                 await self._attempt(key)
             finally:
                 began = self._looking.pop(key)
-                self.metrics.reconcile_seconds.labels(key.resource.kind).observe(time.monotonic() - began)
+                self.metrics.reconcile_seconds.labels(key.resource.kind).observe(_loop_time() - began)
                 self.queue.done(key)
                 OBJECT.set(None)
 
     def stuck(self) -> list[ObjectKey]:
         """Parents at which a worker has looked for too long."""
-        limit = time.monotonic() - STUCK_SECONDS
+        limit = _loop_time() - STUCK_SECONDS
         return [key for key, since in self._looking.items() if since < limit]
 
     async def _attempt(self, key: ObjectKey) -> None:

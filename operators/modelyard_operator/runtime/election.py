@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,14 +40,18 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
 @dataclass
 class Elector:
-    """A candidate. `clock` is monotonic and goes on while the process is frozen."""
+    """A candidate. `clock` is monotonic and goes on while the process is frozen, as the event loop's does."""
 
     cluster: Writer
     namespace: str
     identity: str
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = _loop_time
     now: Callable[[], datetime] = _utc_now
     _lease: Json | None = None  # as it was seen last
     _seen_at: float = 0.0
@@ -77,10 +80,18 @@ class Elector:
                 raise LeadershipLostError(f"the lease {self._key} could not be renewed in time, or is another's")
 
     async def release(self) -> None:
-        """Let another lead at once. Only when nothing is written any more."""
-        if self.leads() and self._lease is not None:
-            self._valid_until = float("-inf")
-            await self._write({"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._stamp()})
+        """Let another lead at once, trying until that is so. Only when nothing is written any more."""
+        held, self._valid_until = self.leads(), float("-inf")
+        while held:
+            try:
+                await self._write({"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._stamp()})
+                return
+            except ClusterError as error:
+                _log.warning("giving the lease back: %s", error)
+            await asyncio.sleep(RETRY_SECONDS / 10)
+            with suppress(ClusterError):
+                await self._look()
+            held = self._holder() == self.identity
 
     @property
     def _key(self) -> ObjectKey:

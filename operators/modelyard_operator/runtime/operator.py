@@ -7,16 +7,17 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from modelyard_operator.cluster.api import Cluster, ClusterError
+from modelyard_operator.cluster.api import Cluster
 from modelyard_operator.cluster.observing import LOOKED_AT, Ask
 from modelyard_operator.kinds.objects import OURS, PODS, Resource
 from modelyard_operator.runtime.cache import Cache
-from modelyard_operator.runtime.controller import Controller, Planner
+from modelyard_operator.runtime.controller import Controller, Planner, utc_now
 from modelyard_operator.runtime.election import Elector, Fenced
 from modelyard_operator.runtime.metrics import Metrics
 from modelyard_operator.runtime.progress import Progress
@@ -55,12 +56,20 @@ def own_namespace() -> str:
 class Operator:
     """Its parts, wired. `run` is all there is to do with it; `alive` and `ready` say what is wrong."""
 
-    def __init__(self, cluster: Cluster, planner: Planner, ask: Ask, habits: Habits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        planner: Planner,
+        ask: Ask,
+        habits: Habits,
+        metrics: Metrics,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
         self.habits, self.metrics = habits, metrics
         self.elector = Elector(cluster, habits.lease_namespace or own_namespace(), habits.identity)
         self.queue, self.cache = WorkQueue(), Cache()
         fenced = Fenced(cluster, self.leads)
-        self.controller = Controller(fenced, self.cache, self.queue, planner, ask, metrics)
+        self.controller = Controller(fenced, self.cache, self.queue, planner, ask, metrics, now)
         self.cache.changed = self.controller.changed
         self.reflectors = [
             Reflector(cluster, resource, self.cache, habits.namespace, _SELECTED.get(resource, ""))
@@ -129,8 +138,8 @@ class Operator:
             try:
                 async with asyncio.timeout(RELEASE_SECONDS):
                     await self.elector.release()
-            except (ClusterError, TimeoutError) as error:
-                _log.warning("the lease could not be given back: %s", error)
+            except TimeoutError:
+                _log.warning("the lease could not be given back in time")
 
     def _num_objects(self, resource: Resource) -> int:
         return len(self.cache.objects.keys(resource))
