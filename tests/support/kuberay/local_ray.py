@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from modelyard_operator.kinds.observations import Probe
 from support.apiserver import ApiServer
 from support.kuberay import pods
 from support.kuberay.autoscaling import autoscale
-from support.kuberay.pod_environment import LocalPod, local_pod
+from support.kuberay.pod_environment import LocalPod, local_pod, with_tests
 from support.kuberay.rayjobs import JobInfo, Submitter
 from support.kuberay.vocabulary import time_of
 
@@ -82,11 +82,15 @@ class _Host(_Running):
 
 @dataclass
 class LocalRay:
-    """See `outcomes.Ray`. `claims` gives the folder for each claim; `scratch` holds mounts and logs."""
+    """See `outcomes.Ray`. `claims` gives the folder for each claim; `scratch` holds mounts and logs.
+
+    `extras`: what the entrypoint submitted as the n-th (from 0) finds in its environment besides.
+    """
 
     server: ApiServer
     scratch: Path
     claims: Mapping[str, Path]
+    extras: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     jobs: dict[str, _Running] = field(default_factory=dict)
     hosts: dict[str, _Host] = field(default_factory=dict)
 
@@ -108,6 +112,7 @@ class LocalRay:
             return
         folder = self.scratch / job_id
         pod = await self._local(cluster, folder)
+        pod.environment.update(self.extras.get(len(self.jobs), {}))
         command = ["/bin/sh", "-c", "exec " + pod.told(rayjob["spec"]["entrypoint"])]
         self.jobs[job_id] = _Running(uid_of(cluster), *_start(command, pod, folder / "driver.log"), begun=now)
 
@@ -153,7 +158,7 @@ class LocalRay:
             folder = self.scratch / cluster["metadata"]["name"]
             pod = await self._local(cluster, folder)
             command = [sys.executable, "-m", "support.kuberay.serve_host", str(folder)]
-            process = _start(command, pod, folder / "serve.log")
+            process = _start(command, replace(pod, environment=with_tests(pod.environment)), folder / "serve.log")
             key = ObjectKey(RAY_CLUSTERS, cluster["metadata"]["namespace"], cluster["metadata"]["name"])
             self.hosts[uid] = _Host(uid, *process, begun=now, key=key, folder=folder, config=config)
         host = self.hosts[uid]

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from modelyard_operator.kinds.objects import Json
 from support.apiserver import ApiServer
 
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 # What an image would hold; and what counts starts of Ray for the suite.
 _INHERITED = ("LANG", "LC_ALL", "PYTHONPATH", "TMPDIR", "MODELYARD_TESTS_RAY_STARTS")
 _KUBERAYS_OWN = frozenset({"RAY_ADDRESS", "RAY_PORT", "RAY_CLUSTER_NAME", "RAY_USAGE_STATS_KUBERAY_IN_USE"})
@@ -51,10 +52,12 @@ def local_pod(pod: Json, server: ApiServer, scratch: Path, claims: Mapping[str, 
     paths, homes = {}, {}
     for mount in container.get("volumeMounts", ()):
         volume, path = volumes[mount["name"]], mount["mountPath"].rstrip("/")
+        if path == ACCOUNT:
+            continue  # admission puts it there; see `_account`
         folder = _folder(volume, pod, server, scratch, claims)
         if "emptyDir" in volume:
             homes[path] = folder
-        elif "serviceAccount" not in path:
+        else:
             paths[path] = folder / mount.get("subPath", "")
             paths[path].mkdir(parents=True, exist_ok=True)
     bare = LocalPod({}, Path(), paths)
@@ -63,6 +66,12 @@ def local_pod(pod: Json, server: ApiServer, scratch: Path, claims: Mapping[str, 
     environment = {**_image(), **given, **home, **_account(pod, server, scratch)}
     place = Path(bare.told(container["workingDir"])) if "workingDir" in container else scratch
     return LocalPod(environment, place, paths)
+
+
+def with_tests(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that runs a module of this package."""
+    paths = [str(Path(__file__).parents[2]), environment.get("PYTHONPATH", "")]
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _image() -> dict[str, str]:

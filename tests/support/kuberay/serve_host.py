@@ -1,7 +1,8 @@
 """Hosts a RayCluster's Serve applications on this machine: `python -m support.kuberay.serve_host FOLDER`.
 
 FOLDER/config.json is what KubeRay would PUT to the dashboard; it is deployed anew whenever it changes.
-FOLDER/state.json says the port of the HTTP proxy and the statuses of applications, as KubeRay's status has them.
+FOLDER/state.json says the port of the HTTP proxy, the statuses of applications as KubeRay's status has them, and how
+many replicas run.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def main(folder: Path) -> None:
                 schema = {key: value for key, value in json.loads(wished).items() if key == "applications"}
                 _get_global_client().deploy_apps(ServeDeploySchema.model_validate(schema))
                 config = wished
-            _write(folder / "state.json", {"port": port, "applications": _statuses(serve.status())})
+            status = serve.status()
+            state = {"port": port, "applications": _statuses(status), "replicas": _replicas(status)}
+            _write(folder / "state.json", state)
             time.sleep(LOOK_SECONDS)
 
 
@@ -57,6 +60,15 @@ def _statuses(status: Any) -> dict[str, Any]:
             },
         }
         for name, application in status.applications.items()
+    }
+
+
+def _replicas(status: Any) -> dict[str, int]:
+    """How many replicas of each deployment run."""
+    return {
+        f"{name}/{deployment}": overview.replica_states.get("RUNNING", 0)
+        for name, application in status.applications.items()
+        for deployment, overview in application.deployments.items()
     }
 
 
