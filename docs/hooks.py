@@ -1,6 +1,7 @@
 """Pages that are made from the code at build time, so that they cannot disagree with it; called by mkdocs.
 
-reference/<kind>.md from the spec, cli.md from the verbs, errors.md from the exceptions, records.md from the records.
+reference/<kind>.md from the spec, cli.md from the verbs, errors.md from the exceptions, records.md from the records,
+conditions.md from the reasons.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mkdocs.structure.files import File, Files
 import modelyard.records
 from modelyard import errors
 from modelyard.records import Part, Record
+from modelyard.spec.reasons import meanings
 from modelyard.spec.reference import reference_markdown
 
 KINDS = ("TrainingJob", "EvaluationJob", "ModelDeployment")
@@ -38,6 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/cli.md": cli_page(),
         "reference/errors.md": errors_page(),
         "reference/records.md": records_page(),
+        "reference/conditions.md": conditions_page(),
     }
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
@@ -161,6 +164,40 @@ def _type(annotation: Any) -> str:
     return {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}.get(
         getattr(annotation, "__name__", ""), "any"
     )
+
+
+CONDITIONS = """\
+`status.phase` is one word for people. `status.conditions` are Kubernetes conditions, for programs: `type`, `status`
+(`True`, `False` or `Unknown`), `reason` (a word below), `message` (a sentence), `observedGeneration` (the generation of
+the spec of which it was so judged) and `lastTransitionTime` (when `status` last changed). The same conditions stand in
+the `status.json` of a run on one machine."""
+
+CONDITION_TYPES = (
+    ("Accepted", "all", "the manifest is whole, and all that it names exists", "the message says all that is wrong"),
+    ("Progressing", "all", "something is under way", "it has ended, or waits for somebody"),
+    ("Suspended", "jobs", "nothing runs, as wished by `spec.suspend` or after a stop", "it may run"),
+    ("Complete", "jobs", "it ended as wished; of an EvaluationJob: a verdict was reached, whichever", "never"),
+    ("Failed", "jobs", "it ended for good, otherwise than wished; `lastFailure` says why", "never"),
+    ("Passed", "EvaluationJob", "every gate said yes", "a gate said no; `Unknown`: it could not be told"),
+    ("Available", "ModelDeployment", "the endpoint answers real requests", "it does not"),
+)
+PHASES = (
+    ("TrainingJob", "Pending Preparing Training Evaluating Registering Succeeded Failed Suspended"),
+    ("EvaluationJob", "Pending Running Succeeded Failed Suspended"),
+    ("ModelDeployment", "Pending Deploying Ready Degraded Failed"),
+)
+
+
+def conditions_page() -> str:
+    """Phases, types of conditions, and every reason with what it means."""
+    lines = ["# Conditions and reasons", "", CONDITIONS, "", "## Phases", "", "| kind | phases |", "| --- | --- |"]
+    lines += [f"| {kind} | {', '.join(f'`{phase}`' for phase in phases.split())} |" for kind, phases in PHASES]
+    lines += ["", "## Types", "", "| type | of | True | False |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{name}` | {kinds} | {yes} | {no} |" for name, kinds, yes, no in CONDITION_TYPES]
+    lines += ["", "## Reasons", "", "| reason | means |", "| --- | --- |"]
+    lines += [f"| `{reason}` | {_cell(text)} |" for reason, text in meanings().items()]
+    lines += ["", "Events carry the same words, and tell each transition once.", ""]
+    return "\n".join(lines)
 
 
 def _first_line(text: str | None) -> str:
