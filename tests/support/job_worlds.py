@@ -89,7 +89,10 @@ class World:
 
     def step(self) -> list[Action]:
         """One reconcile; returns what was planned, looking again later aside."""
-        seen = self.observation()
+        return self.carry_out(self.observation())
+
+    def carry_out(self, seen: Observation) -> list[Action]:
+        """Plan for what was seen, be it stale, and do it."""
         actions = plan(seen, SETTINGS)
         asyncio.run(execute(MemoryCluster(self.store), seen.parent, actions, lambda: self.now))
         return [action for action in actions if not isinstance(action, Requeue)]

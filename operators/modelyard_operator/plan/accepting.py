@@ -121,7 +121,7 @@ def taken_names(observation: Observation, job: Job, attempt: int) -> Iterator[Ob
     keys = [*once_keys(parent), rayjob_key(parent, attempt), record_key(parent, attempt)]
     for key in keys:
         item = observation.get(key)
-        if item is not None and not is_ours(parent, item):
+        if item is not None and controller_uid(item) != uid_of(parent):
             yield _taken(key)
     if isinstance(job, TrainingJob):
         key = _key(observation, CONFIG_MAPS, index_name(job.spec.register.name))
@@ -135,13 +135,8 @@ def _taken(key: ObjectKey) -> Objection:
     return Objection(Reason.NAME_TAKEN, words)
 
 
-def is_ours(parent: Json, item: Json) -> bool:
-    """Controlled by the parent, or one of its children that lost its owner (a restored backup): it is adopted."""
-    return controller_uid(item) == uid_of(parent) or orphaned(parent, item)
-
-
 def orphaned(parent: Json, item: Json) -> bool:
-    """Whether an object under a name of ours carries our labels and nobody controls it."""
+    """Whether an object under a name of ours carries our labels and nobody controls it: it is one of ours."""
     labels = mapping(item, "metadata", "labels")
     return not controller_uid(item) and all(labels.get(name) == value for name, value in labels_of(parent).items())
 
@@ -152,12 +147,17 @@ def once_keys(parent: Json) -> tuple[ObjectKey, ...]:
     return tuple(ObjectKey(resource, namespace, name) for resource in ONCE)
 
 
+def child_keys(parent: Json) -> tuple[ObjectKey, ...]:
+    """Where children may stand now, those of the newest attempt and the next included."""
+    number = max(0, whole(parent, "status", "attempts"))
+    attempts = [key(parent, at) for at in (number, number + 1) for key in (rayjob_key, record_key)]
+    return (*once_keys(parent), *attempts)
+
+
 def interest(parent: Json) -> tuple[ObjectKey, ...]:
     """What is looked at though the job does not control it (yet)."""
     namespace = parent["metadata"]["namespace"]
-    number = max(0, whole(parent, "status", "attempts"))
-    keys = [*once_keys(parent)]
-    keys += [key(parent, at) for at in (number, number + 1) for key in (rayjob_key, record_key)]
+    keys = [*child_keys(parent)]
     keys += [key for _, key in _named(parent)]
     claim = text(parent, "spec", "storage", "claimName")
     keys += [ObjectKey(PERSISTENT_VOLUME_CLAIMS, namespace, claim)] if claim else []

@@ -61,9 +61,20 @@ def plan(observation: Observation, settings: Settings) -> list[Action]:
     """What is to be done now; empty when the world is as it should be."""
     if text(observation.parent, "metadata", "deletionTimestamp"):
         return []  # children go by their owner references
+    if adopted := [*_adopted(observation)]:
+        return adopted  # what is ours is seen as such the next time
     case = case_of(observation)
     decision = decide(case)
     return [*_actions(case, decision, settings), *_requeue(case, decision)]
+
+
+def _adopted(observation: Observation) -> Iterator[Action]:
+    """Children that lost their owner (a restored backup) get it back."""
+    parent = observation.parent
+    for key in accepting.child_keys(parent):
+        item = observation.get(key)
+        if item is not None and accepting.orphaned(parent, item):
+            yield _patch(item, {"metadata": {"ownerReferences": [owner_reference(parent)]}})
 
 
 def _actions(case: Case, decision: Decision, settings: Settings) -> Iterator[Action]:
@@ -114,19 +125,11 @@ def _started(
     yield from told
     yield from _upkeep(case, job, number, running=False)
     if owned(observation, record_key(parent, number)) is None:
-        yield from _placed(observation, record(parent, number, ledger))
-    yield from _placed(observation, rayjob(parent, job, number, settings))
+        yield Create(record(parent, number, ledger))
+    if owned(observation, rayjob_key(parent, number)) is None:
+        yield Create(rayjob(parent, job, number, settings))
     for key, item in _attempts_before(observation, number):
         yield Delete(key, uid_of(item))
-
-
-def _placed(observation: Observation, wished: Mapping[str, Any]) -> Iterator[Action]:
-    """Create what is not there; adopt one of ours that lost its owner."""
-    standing = observation.get(key_of(wished))
-    if standing is None:
-        yield Create(wished)
-    elif accepting.orphaned(observation.parent, standing):
-        yield _patch(standing, {"metadata": {"ownerReferences": [owner_reference(observation.parent)]}})
 
 
 def _attempts_before(observation: Observation, number: int) -> Iterator[tuple[ObjectKey, Json]]:
@@ -142,7 +145,7 @@ def _kept(case: Case, decision: Watch) -> Iterator[Action]:
         yield from _upkeep(case, case.job, attempt.number, running=True)
     ledger = decision.ledger or attempt.ledger
     if attempt.record is None:
-        yield from _placed(observation, record(observation.parent, attempt.number, ledger))
+        yield Create(record(observation.parent, attempt.number, ledger))
         return
     body: dict[str, Any] = {}
     if ledger != attempt.ledger:
@@ -164,7 +167,7 @@ def _closed(case: Case, ledger: Ledger, cut: bool) -> Iterator[Action]:
 
 
 def _upkeep(case: Case, job: Job, number: int, *, running: bool) -> Iterator[Action]:
-    """Children that are missing are created, those changed by hand put right, orphans adopted."""
+    """Children that are missing are created, those changed by hand put right."""
     observation = case.observation
     parent = observation.parent
     yield from _snapshot(case, job, running)
@@ -172,9 +175,9 @@ def _upkeep(case: Case, job: Job, number: int, *, running: bool) -> Iterator[Act
         standing = observation.get(key_of(wished))
         if standing is None:
             yield Create(wished)
-        elif accepting.is_ours(parent, standing):
+        elif owned(observation, key_of(wished)) is not None:
             content: dict[str, Any] = {name: wished[name] for name in ("rules", "spec", "subjects") if name in wished}
-            yield from _put_right(observation, standing, wished, lacking(standing, content))
+            yield from _put_right(standing, wished, lacking(standing, content))
     if isinstance(job, TrainingJob):
         namespace, model = parent["metadata"]["namespace"], job.spec.register.name
         if observation.get(ObjectKey(CONFIG_MAPS, namespace, index_name(model))) is None:
@@ -189,22 +192,18 @@ def _snapshot(case: Case, job: Job, running: bool) -> Iterator[Action]:
         yield Create(snapshot(observation.parent, job))
         return
     digest = snapshot_digest(standing)
-    if not accepting.is_ours(observation.parent, standing) or digest == digest_of(job) or (digest and running):
+    if owned(observation, key_of(standing)) is None or (digest and (running or digest == digest_of(job))):
         return
     wished = snapshot(observation.parent, job)
     if not digest:
         words = f"the ConfigMap {base_name(observation.parent)} was edited by hand; it is put right from the spec"
         yield Emit("Warning", "SnapshotRestored", words)
     changed = difference(mapping(standing, "data"), wished["data"])
-    yield from _put_right(observation, standing, wished, {"data": changed} if changed else {})
+    yield from _put_right(standing, wished, {"data": changed} if changed else {})
 
 
-def _put_right(
-    observation: Observation, standing: Json, wished: Mapping[str, Any], content: Mapping[str, Any]
-) -> Iterator[Action]:
+def _put_right(standing: Json, wished: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[Action]:
     marks = {name: wished["metadata"].get(name, {}) for name in ("labels", "annotations")}
-    if accepting.orphaned(observation.parent, standing):
-        marks["ownerReferences"] = wished["metadata"]["ownerReferences"]
     metadata = lacking(mapping(standing, "metadata"), {name: value for name, value in marks.items() if value})
     body = {**content, **({"metadata": metadata} if metadata else {})}
     if body:
