@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,9 +57,9 @@ def deployment(**spec: Any) -> dict[str, Any]:
     }
 
 
-def index(versions: int, **aliases: int) -> dict[str, Any]:
-    """The registry's index: so many versions, aliases by the version that they name."""
-    listed = [{"version": number, "digest": digest(number)} for number in range(1, versions + 1)]
+def index(digests: Sequence[str], aliases: Mapping[str, int]) -> dict[str, Any]:
+    """The registry's index: versions by their digests, aliases by the version that they name."""
+    listed = [{"version": number, "digest": one} for number, one in enumerate(digests, 1)]
     named = {alias: {"version": number, "revision": 1, "history": []} for alias, number in aliases.items()}
     document = {"schema": 1, "name": "small", "versions": listed, "aliases": named}
     metadata = {"name": index_name("small"), "namespace": NAMESPACE}
@@ -72,8 +72,8 @@ class World:
 
     parent: dict[str, Any] = field(default_factory=deployment)
     script: Script = field(default_factory=Script)
-    versions: int = 1
     aliases: Mapping[str, int] = field(default_factory=lambda: {"stable": 1})
+    digests: Sequence[str] = tuple(digest(number) for number in range(1, 10))
     settings: Settings = field(default_factory=Settings)
     now: datetime = BEGIN
 
@@ -81,7 +81,7 @@ class World:
         self.store = Store(now=lambda: self.now)
         self.door = MemoryCluster(self.store)
         self.kuberay = StandIn(self.door, ScriptedRay(self.script), clock=lambda: self.now)
-        for item in (claim(), index(self.versions, **self.aliases), self.parent):
+        for item in (claim(), index(self.digests[: max(self.aliases.values(), default=0)], self.aliases), self.parent):
             self.store.create(item)
 
     def observation(self) -> Observation:
@@ -135,7 +135,8 @@ class World:
     def index(self, versions: int, **aliases: int) -> None:
         """The registry has so many versions now, and these aliases."""
         self.change(
-            ObjectKey(CONFIG_MAPS, NAMESPACE, index_name("small")), {"data": index(versions, **aliases)["data"]}
+            ObjectKey(CONFIG_MAPS, NAMESPACE, index_name("small")),
+            {"data": index(self.digests[:versions], aliases)["data"]},
         )
 
     @property

@@ -36,12 +36,15 @@ def serve(
     143 after such a stop, 1 when serving failed, 2 when the manifest is wrong or the port is in use.
     """
     from modelyard.errors import StoppedError
+    from modelyard.spec import local_notes
 
     began = time.monotonic()
     say = _Sayer(output)
     try:
         with _stopping_signals():
             deployment = _one_deployment(file, set_ or ())
+            for note in local_notes(deployment):
+                say(note)
             folder, served = _verified(deployment, yard)
             _serve(deployment, folder, served, say, began)
     except StoppedError as stopped:

@@ -50,9 +50,9 @@ NOT_BUILT = {
     ("EvaluationJobSpec", "suspend"): "Not built yet.",
     ("EngineSpec", "name"): "So far transformers only.",
     ("EngineSpec", "precision"): "fp16 is not built yet.",
-    ("ModelDeploymentSpec", "autoscaling"): "Not built yet.",
+    ("ModelDeploymentSpec", "autoscaling"): "Cluster only.",
     ("RolloutSpec", "strategy"): "So far surge only.",
-    ("RolloutSpec", "evaluation"): "Not built yet.",
+    ("RolloutSpec", "evaluation"): "Cluster only.",
     ("ApiSpec", "keysFile"): "Not built yet.",
     ("ApiSpec", "keysSecretRef"): "Not built yet.",
 }  # fmt: skip

@@ -96,6 +96,21 @@ def test_what_this_machine_does_not_use_is_said() -> None:
     assert [local_notes(the(base)) for base in (TRAINING, EVALUATION, DEPLOYMENT)] == [[], [], []]
 
 
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("autoscaling: {minReplicas: 0, maxReplicas: 3}", "spec.autoscaling is for clusters"),
+        ("replicas: 0", "spec.replicas: 0 is for clusters"),
+        ("replicas: 1\n  rollout: {evaluation: {suites: [{name: a, task: perplexity, sources: [{name: a, path: c/}]}],"
+         " gates: [{metric: a/perplexity, atMost: 9}]}}", "spec.rollout.evaluation is for clusters"),
+    ],
+)  # fmt: skip
+def test_what_only_a_cluster_does_with_a_deployment_is_said(written: str, words: str) -> None:
+    (note,) = local_notes(the(DEPLOYMENT.replace("replicas: 1", written)))
+    assert words in note
+    assert "not used on this machine" in note
+
+
 def test_the_examples_are_good_and_hold_no_nulls() -> None:
     folder = Path(__file__).parents[3] / "examples"
     manifests = {manifest.metadata.name: manifest for manifest in load(sorted(folder.glob("*.yaml")))}

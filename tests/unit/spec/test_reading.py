@@ -70,7 +70,7 @@ def test_faults_before_a_broken_document_are_told_too() -> None:
 def test_faults_of_all_documents_come_in_file_order() -> None:
     text = "---\n".join(
         (
-            edited(DEPLOYMENT, "replicas: 1", "replicas: 0").text,
+            edited(DEPLOYMENT, "replicas: 1", "replicas: -1").text,
             edited(EVALUATION, "atMost: 40", "atMost: 0").text,
             edited(TRAINING, "zeroStage: 1", "zeroStage: 5").text.replace("steps: 100", "steps: -1"),
         )

@@ -74,21 +74,29 @@ def check_engine_sizes(spec: ModelDeploymentSpec) -> Iterator[Objection]:
 
 
 def check_replicas(spec: ModelDeploymentSpec) -> Iterator[Objection]:
-    """A fixed number of replicas, at least one."""
+    """A fixed number of replicas or a range that is one."""
     yield from exactly_one({"replicas": spec.replicas, "autoscaling": spec.autoscaling}, ("spec",), needed=False)
-    if spec.autoscaling is not None:
-        yield Objection(("spec", "autoscaling"), "is not built yet", "set replicas", True)
-    if spec.replicas == 0:
-        yield Objection(("spec", "replicas"), "0 (asleep until asked) is not built yet", "write 1 or more")
+    scaling = spec.autoscaling
+    if scaling is not None and scaling.min_replicas > scaling.max_replicas:
+        message = f"is {scaling.min_replicas}, more than maxReplicas: {scaling.max_replicas}"
+        yield Objection(("spec", "autoscaling", "minReplicas"), message, f"write {scaling.max_replicas} or less")
 
 
 def check_rollout(spec: ModelDeploymentSpec) -> Iterator[Objection]:
-    """Only surge, without an evaluation."""
+    """Only surge; an evaluation measures something, and its gates bound that."""
     place = ("spec", "rollout")
     if spec.rollout.strategy != "surge":
         yield Objection((*place, "strategy"), f"{spec.rollout.strategy} is not built yet", "use surge")
-    if spec.rollout.evaluation is not None:
-        yield Objection((*place, "evaluation"), "is not built yet", "run an EvaluationJob before serving", True)
+    wish, here = spec.rollout.evaluation, (*place, "evaluation")
+    if wish is not None:
+        if not wish.suites:
+            yield Objection(here, "has no suites", "add one: suites: [{name: heldout, task: perplexity, sources: […]}]")
+        elif not wish.gates:
+            yield Objection(
+                here, "has no gates: without one there is no verdict", "add one: gates: [{metric: …, atMost: …}]"
+            )
+        yield from check_suites(wish.suites, (*here, "suites"), fallback=False, instead="")
+        yield from check_gates(wish.gates, wish.suites, (*here, "gates"))
 
 
 def check_api(spec: ModelDeploymentSpec) -> Iterator[Objection]:
