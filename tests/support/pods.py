@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,38 +35,47 @@ class Pod:
 
     def renew_token(self) -> str:
         """Do as the kubelet does: another token in the same file. Returns it."""
-        token = self.namespace.kubectl("create", "token", self.service_account).strip()
+        path = f"/api/v1/namespaces/{self.namespace.name}/serviceaccounts/{self.service_account}/token"
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
+        token: str = self.namespace.server.request("POST", path, asked)["status"]["token"]
         renewed = self.folder / ".token.new"
         renewed.write_text(token)
         os.replace(renewed, self.folder / "token")
         return token
 
-    def start(self, root: Path, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """`modelyard …` in `root` as this pod."""
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def running(
+        self, root: Path, *words: str, env: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
+        """`modelyard …` in `root` as this pod; killed at the end if it still runs."""
+        process = subprocess.Popen(
             [str(Path(sys.executable).parent / "modelyard"), *words], cwd=root, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, env={**os.environ, **self.environment, **(env or {})},
         )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def make_pod(namespace: Namespace, folder: Path, configmaps: Sequence[str], name: str = "driver") -> Pod:
     """A pod whose Role grants get and patch of these ConfigMaps by name, and nothing else."""
     role = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
         "metadata": {"name": name},
         "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": VERBS, "resourceNames": configmaps}],
     }
     binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
         "metadata": {"name": name},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace.name}],
     }
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
-    items = {"apiVersion": "v1", "kind": "List", "items": [account, role, binding]}
-    namespace.kubectl("apply", "-f", "-", text=json.dumps(items))
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace.name}"
+    namespace.server.request(
+        "POST", f"/api/v1/namespaces/{namespace.name}/serviceaccounts", {"metadata": {"name": name}}
+    )
+    namespace.server.request("POST", f"{rbac}/roles", role)
+    namespace.server.request("POST", f"{rbac}/rolebindings", binding)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ca.crt").write_text(authority(namespace.server))
     pod = Pod(namespace, name, folder, pod_environment(namespace, folder))
@@ -88,6 +97,7 @@ def pod_environment(namespace: Namespace, folder: Path) -> dict[str, str]:
 def authority(server: ApiServer) -> str:
     """The server's certificate authority, as PEM."""
     import base64
+import contextlib
 
     cluster = json.loads(Path(server.kubeconfig).read_text())["clusters"][0]["cluster"]
     return base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -95,11 +105,12 @@ def authority(server: ApiServer) -> str:
 
 def make_configmap(namespace: Namespace, name: str, data: Mapping[str, str] | None = None) -> None:
     """An empty ConfigMap, as the operator makes it."""
-    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": dict(data or {})}
-    namespace.kubectl("create", "-f", "-", text=json.dumps(item))
+    item = {"metadata": {"name": name}, "data": dict(data or {})}
+    namespace.server.request("POST", f"/api/v1/namespaces/{namespace.name}/configmaps", item)
 
 
 def data_of(namespace: Namespace, name: str) -> dict[str, str]:
     """A ConfigMap's data now."""
-    found: dict[str, str] = namespace.json("get", "configmap", name).get("data") or {}
-    return found
+    found = namespace.server.request("GET", f"/api/v1/namespaces/{namespace.name}/configmaps/{name}")
+    data: dict[str, str] = found.get("data") or {}
+    return data
