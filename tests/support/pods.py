@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -44,9 +46,7 @@ class Pod:
         return token
 
     @contextlib.contextmanager
-    def running(
-        self, root: Path, *words: str, env: Mapping[str, str] | None = None
-    ) -> Iterator[subprocess.Popen[str]]:
+    def running(self, root: Path, *words: str, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
         """`modelyard …` in `root` as this pod; killed at the end if it still runs."""
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "modelyard"), *words], cwd=root, stdout=subprocess.PIPE,
@@ -96,9 +96,6 @@ def pod_environment(namespace: Namespace, folder: Path) -> dict[str, str]:
 
 def authority(server: ApiServer) -> str:
     """The server's certificate authority, as PEM."""
-    import base64
-import contextlib
-
     cluster = json.loads(Path(server.kubeconfig).read_text())["clusters"][0]["cluster"]
     return base64.b64decode(cluster["certificate-authority-data"]).decode()
 
