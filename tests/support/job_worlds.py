@@ -94,8 +94,12 @@ class World:
     def carry_out(self, seen: Observation) -> list[Action]:
         """Plan for what was seen, be it stale, and do it."""
         actions = plan(seen, SETTINGS)
-        asyncio.run(execute(MemoryCluster(self.store), seen.parent, actions, lambda: self.now))
+        self.do(seen, actions)
         return [action for action in actions if not isinstance(action, Requeue)]
+
+    def do(self, seen: Observation, actions: Sequence[Action]) -> None:
+        """Carry actions out."""
+        asyncio.run(execute(MemoryCluster(self.store), seen.parent, actions, lambda: self.now))
 
     def settle(self, most: int = 5) -> int:
         """Reconcile until a plan is empty; returns how many were not."""

@@ -16,7 +16,16 @@ from modelyard_operator.kinds.conditions import is_over, is_true
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.plan.accepting import Objection, objection, once_keys, taken_names
 from modelyard_operator.plan.attempts import Attempt, newest_attempt, owned, record_key
-from modelyard_operator.plan.judging import Active, Judgement, Leaving, Missing, Over, Succeeded, judge
+from modelyard_operator.plan.judging import (
+    ENDED_BY_KUBERAY,
+    Active,
+    Judgement,
+    Leaving,
+    Missing,
+    Over,
+    Succeeded,
+    judge,
+)
 from modelyard_operator.plan.ledger import Ledger
 from modelyard_operator.plan.manifests import Job, Refused, job_of, snapshot_job
 from modelyard_operator.plan.rayjobs import runtime_of
@@ -223,10 +232,11 @@ def _after(case: Case, job: Job) -> Decision:
     assert ledger.ended is not None  # that is what closed means
     late = case.now - ledger.ended >= CLUSTER_PATIENCE
     settled = attempt.rayjob is None or late or not (attempt.clusters or attempt.leaving)
+    cut = attempt.rayjob is not None and attempt.deployment_status not in ENDED_BY_KUBERAY
     if case.suspend:
-        return Hold() if attempt.rayjob is None else Close(ledger, cut=settled)
-    if not settled or case.now < ledger.ended + pause(attempt):
-        return Close(ledger, cut=False)
+        return Hold() if attempt.rayjob is None else Close(ledger, cut=cut or settled)
+    if cut or not settled or case.now < ledger.ended + pause(attempt):
+        return Close(ledger, cut)
     return _deadline(case, job) or _start(case, job, attempt.number + 1, ledger.following())
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import IntegrityError, ModelyardError
 from modelyard.records import StatusDocument
 from modelyard_operator.kinds.names import STATUS_KEY
 from modelyard_operator.kinds.objects import Json
 from modelyard_operator.plan.reading import clipped, dig
 
 LARGEST_BYTES = 65536
+_WHOSE = f"the driver's {STATUS_KEY}"
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,21 @@ def report_of(record: Json | None, kind: str, name: str) -> Report:
     written = dig(record, "data", STATUS_KEY)
     if not written:
         return Report()
+    try:
+        return Report(_document(written, kind, name))
+    except RecursionError:
+        return Report(complaint=f"{_WHOSE} is damaged: nested too deeply")
+    except (ModelyardError, UnicodeError) as error:
+        return Report(complaint=clipped(str(error), 512))
+
+
+def _document(written: object, kind: str, name: str) -> StatusDocument:
     if not isinstance(written, str):
-        return Report(complaint=f"the driver's {STATUS_KEY} is no text")
+        raise IntegrityError(f"{_WHOSE} is no text")
     size = len(written.encode(errors="replace"))
     if size > LARGEST_BYTES:
-        return Report(complaint=f"the driver's {STATUS_KEY} has {size} bytes, more than {LARGEST_BYTES}")
-    try:
-        document = StatusDocument.from_json(written, origin=f"the driver's {STATUS_KEY}")
-    except (ModelyardError, RecursionError, UnicodeError) as error:
-        return Report(complaint=clipped(str(error) or "it cannot be read", 512))
+        raise IntegrityError(f"{_WHOSE} has {size} bytes, more than {LARGEST_BYTES}")
+    document = StatusDocument.from_json(written, origin=_WHOSE)
     if (document.kind, document.name) != (kind, name):
-        return Report(complaint=f"the driver's {STATUS_KEY} is that of {document.kind} {document.name}"[:512])
-    return Report(document)
+        raise IntegrityError(f"{_WHOSE} is that of {document.kind} {document.name}")
+    return document

@@ -59,6 +59,7 @@ def ledger_of(record: Json | None) -> Ledger:
     """The account that a status ConfigMap carries; a new one when there is none, or none that can be read."""
     written = text(record, "metadata", "annotations", LEDGER_ANNOTATION)
     try:
-        return Ledger.model_validate_json(written) if written else Ledger()
+        ledger = Ledger.model_validate_json(written) if written else Ledger()
     except (ValidationError, RecursionError):
         return Ledger()
+    return ledger if (ledger.ended is None) == (ledger.outcome is None) else Ledger()

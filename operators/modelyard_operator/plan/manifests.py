@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.errors import Fault, ManifestError
-from modelyard.spec import EvaluationJob, Manifest, TrainingJob, from_dict, parse, spec_digest, to_yaml
+from modelyard.spec import EvaluationJob, Manifest, RuntimeSpec, TrainingJob, from_dict, parse, spec_digest, to_yaml
 from modelyard_operator.kinds.names import DIGEST_ANNOTATION, GROUP, MANIFEST_KEY
 from modelyard_operator.kinds.objects import Json
 from modelyard_operator.plan.reading import mapping, text
@@ -17,6 +17,7 @@ Job = TrainingJob | EvaluationJob
 BYTES_ANNOTATION = f"{GROUP}/manifest-digest"
 # What the operator alone acts on, and may change at any time: the driver's manifest does not carry it.
 _OPERATORS_OWN = ("start_deadline_seconds", "active_deadline_seconds", "ttl_seconds_after_finished")
+_DEFAULT_RUNTIME = RuntimeSpec()
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def accepted(job: Job) -> Job:
     if runtime is not None:
         fields = type(runtime).model_fields
         runtime = runtime.model_copy(update={name: fields[name].default for name in _OPERATORS_OWN})
+        runtime = None if runtime == _DEFAULT_RUNTIME else runtime
     spec = job.spec.model_copy(update={"suspend": False, "runtime": runtime})
     return job.model_copy(update={"spec": spec})
 
