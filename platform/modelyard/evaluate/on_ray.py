@@ -20,13 +20,19 @@ _POLL_SECONDS = 0.25
 
 
 def launch(
-    task: EvaluateTask, *, workers: WorkersSpec, scratch: Path, on_progress: Callable[[str, int, int], None]
+    task: EvaluateTask,
+    *,
+    workers: WorkersSpec,
+    scratch: Path,
+    on_progress: Callable[[str, int, int], None],
+    check: Callable[[], None] = lambda: None,
 ) -> EvaluationRecord:
     """Score with all CPUs of the worker group (one process, that many threads), or with one worker's GPU.
 
     On a cluster of several nodes it is those of one node: a process cannot sit on two.
 
-    Ray must be up. `on_progress` may raise to cancel. Progress and the process's own output go into `scratch`.
+    Ray must be up. `check` is called all the while, also before there is progress (no CPU is free, the model is read):
+    it may raise to cancel. Progress and the process's own output go into `scratch`.
     """
     gpus = workers.resources.gpu
     cpus = max(1, int(quantity(workers.resources.cpu) * (1 if gpus else workers.count)))
@@ -38,6 +44,7 @@ def launch(
     pending = remote.remote(task, cpus, bool(gpus), str(scratch))
     try:
         while not ray.wait([pending], timeout=_POLL_SECONDS)[0]:
+            check()
             _pass_on(progress_file, on_progress)
         return EvaluationRecord.from_json(ray.get(pending), origin="evaluate")
     except ray.exceptions.RayTaskError as error:

@@ -40,7 +40,7 @@ from modelyard.workflow.stop import StopRequest, stop_on_signals
 
 log = logging.getLogger(__name__)
 _DEFAULTS = RunOptions()
-_HELD_POLL_SECONDS = 5.0  # how often a driver that waits for another one looks; that one beats as often
+_HELD_POLL_SECONDS = 1.0  # how often a driver that waits for another one looks. By feel
 
 
 def run_id(manifest: Manifest, namespace: str = "") -> str:

@@ -62,11 +62,12 @@ def score(attempt: Attempt[Job], task: EvaluateTask, workers: WorkersSpec) -> Ev
     standing = attempt.board.document.progress or Progress(stage="evaluate")
 
     def progress(doing: str, done: int, total: int) -> None:
-        attempt.stop.check()
         attempt.board.progress(Progressed(standing, doing, done, total))
 
     attempt.ray.ready()
-    return on_ray.launch(task, workers=workers, scratch=attempt.folder.evaluate, on_progress=progress)
+    return on_ray.launch(
+        task, workers=workers, scratch=attempt.folder.evaluate, on_progress=progress, check=attempt.stop.check
+    )
 
 
 def made(attempt: Attempt[Job], record: EvaluationRecord) -> Made:
