@@ -5,6 +5,7 @@ One start for the whole file; the tests share it and run in file order.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -79,14 +80,22 @@ def node() -> Iterator[Node]:
         root = Path(folder)
         digests = [register(root, seed) for seed in (0, 1)]
         world = World(deployment(engine={"maxSequences": 4}), aliases={"stable": 1}, digests=digests)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         process = start(root, port)
         try:
             yield Node(root, process, port, world)
         finally:
             cast_pipe(process.stdin).close()
             process.wait(90)
+
+
+def free_port() -> int:
+    """Below those that the kernel gives to Ray's own processes, which start before the proxy listens."""
+    for step in range(12_000):
+        port = 18_000 + (os.getpid() * 7 + step) % 12_000
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def register(root: Path, seed: int) -> str:

@@ -119,6 +119,13 @@ class World:
             asyncio.run(self.kuberay.settle())
             self.settle()
 
+    def later(self, number: float) -> None:
+        """So many seconds later, all of a sudden: what the clock decides is decided then."""
+        self.now += timedelta(seconds=number)
+        for _ in range(2):
+            asyncio.run(self.kuberay.settle())
+            self.settle()
+
     def get(self, resource: Resource, name: str) -> dict[str, Any]:
         return dict(self.store.get(ObjectKey(resource, NAMESPACE, name)))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
+from typing import Any
 
 import yaml
 
@@ -27,10 +29,16 @@ async def autoscale(cluster: Cluster, key: ObjectKey, config: str) -> None:
         await cluster.patch(key, body, resource_version=item["metadata"]["resourceVersion"])
 
 
+@cache
+def applications(config: str) -> tuple[Any, ...]:
+    """The applications of a Serve configuration; read once, for the stand-in looks at it in every step."""
+    return tuple(yaml.load(config, Loader=yaml.CSafeLoader)["applications"])
+
+
 def replicas(config: str) -> int:
     """How many replicas a Serve configuration begins with; one for an application that does not say."""
     total = 0
-    for application in yaml.safe_load(config)["applications"]:
+    for application in applications(config):
         numbers = [_number(deployment) for deployment in application.get("deployments", ())]
         total += sum(numbers) if numbers else 1
     return total

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import yaml
-
 from modelyard_operator.cluster.api import Cluster, NotFoundError
 from modelyard_operator.kinds.names import CONTROL_KEY, INDEX_KEY, NAME_LABEL, STATUS_KEY, index_name
 from modelyard_operator.kinds.objects import CONFIG_MAPS, RAY_CLUSTERS, Json, ObjectKey, uid_of
 from modelyard_operator.kinds.observations import Probe
 from support.kuberay import pods
-from support.kuberay.autoscaling import autoscale
+from support.kuberay.autoscaling import applications, autoscale
 from support.kuberay.outcomes import DashboardError
 from support.kuberay.rayjobs import JobInfo, Submitter
 from support.kuberay.scripts import Attempt, Fault, Moment, Script, Serving
@@ -214,7 +212,7 @@ class ScriptedRay:
         status, _ = served.state(now)
         message = served.serving.message if status in ("DEPLOY_FAILED", "UNHEALTHY") else ""
         state = {"RUNNING": "HEALTHY", "DEPLOYING": "UPDATING"}.get(status, "UNHEALTHY")
-        names = [entry["name"] for entry in yaml.safe_load(served.config)["applications"]]
+        names = [entry["name"] for entry in applications(served.config)]
         deployments = {"serveDeploymentStatuses": {"replica": {"status": state}}}
         return {name: {"status": status, **({"message": message} if message else {}), **deployments} for name in names}
 
