@@ -27,13 +27,17 @@ _STATUS = "-status"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt. `record` is its status ConfigMap; `number` 0 stands for none."""
+    """One attempt. `record` is its status ConfigMap; `number` 0 stands for none.
+
+    `told_commit` is the step that the job's status tells: it is there when the driver's document is torn.
+    """
 
     number: int
     rayjob: Json | None = None
     record: Json | None = None
     ledger: Ledger = field(default_factory=Ledger)
     report: Report = field(default_factory=Report)
+    told_commit: int = 0
     clusters: tuple[Json, ...] = ()
     pods: tuple[Json, ...] = ()
 
@@ -46,6 +50,11 @@ class Attempt:
     def deployment_status(self) -> str:
         """What KubeRay's state machine says."""
         return text(self.rayjob, "status", "jobDeploymentStatus")
+
+    @property
+    def ended_by_kuberay(self) -> bool:
+        """Whether KubeRay has done with the RayJob, and takes its cluster down."""
+        return self.deployment_status in ("Complete", "Failed")
 
     @property
     def leaving(self) -> bool:
@@ -66,13 +75,14 @@ class Attempt:
         """The step of the newest commit that is known of."""
         document = self.report.document
         step = document.checkpoint.step if document and document.checkpoint else 0
-        return max(step, self.ledger.committed)
+        return max(step, self.told_commit, self.ledger.committed)
 
     def active_seconds(self, now: datetime) -> float:
         """How long the job was at work in all attempts up to this one; waiting in a queue does not count."""
         began = moment(self.rayjob, "status", "startTime")
-        ended = moment(self.rayjob, "status", "endTime") or now
-        return self.ledger.active_seconds + (max(0.0, (ended - began).total_seconds()) if began else 0.0)
+        # KubeRay leaves an old end time where it is when a queue lets the RayJob go on.
+        ended = moment(self.rayjob, "status", "endTime") if self.ended_by_kuberay else None
+        return self.ledger.active_seconds + (max(0.0, ((ended or now) - began).total_seconds()) if began else 0.0)
 
     def failures(self) -> int:
         """Failures in a row without a new commit, when this attempt has failed."""
@@ -124,6 +134,7 @@ def attempt_of(observation: Observation, number: int) -> Attempt:
         record=record,
         ledger=_ledger(observation, number, record),
         report=report_of(record, parent["kind"], parent["metadata"]["name"]),
+        told_commit=max(0, whole(parent, "status", "checkpoint", "step")),
         clusters=clusters,
         pods=tuple(pod for cluster in clusters for _, pod in observation.owned(PODS, cluster)),
     )

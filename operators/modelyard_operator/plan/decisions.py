@@ -17,7 +17,6 @@ from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.plan.accepting import Objection, objection, once_keys, taken_names
 from modelyard_operator.plan.attempts import Attempt, newest_attempt, owned, record_key
 from modelyard_operator.plan.judging import (
-    ENDED_BY_KUBERAY,
     Active,
     Judgement,
     Leaving,
@@ -135,6 +134,8 @@ def decide(case: Case) -> Decision:
     attempt = case.attempt
     if is_over(case.observation.parent):
         return Ended()
+    if case.job is None and attempt.rayjob is not None:
+        return _unread(judge(attempt, case.observation.parent["kind"]))
     if case.job is None or (case.refused is not None and attempt.rayjob is None):
         return Refuse(case.refused or Objection(Reason.INVALID_MANIFEST, "the manifest cannot be read"))
     if attempt.number == 0:
@@ -142,6 +143,19 @@ def decide(case: Case) -> Decision:
     if attempt.ledger.ended is not None:
         return _after(case, case.job)
     return _judged(case, case.job, judge(attempt, case.job.kind))
+
+
+def _unread(judgement: Judgement) -> Decision:
+    """Neither spec nor snapshot can be read, and yet it runs: it may come to its end, no other attempt follows."""
+    match judgement:
+        case Succeeded():
+            return Succeed()
+        case Over(failure, _, reason):
+            return Fail(failure, reason)
+        case Active():
+            return Watch(judgement)
+        case Missing() | Leaving():
+            return Watch(Active(Reason.STARTING, "the RayJob is being deleted from outside"))
 
 
 def _judged(case: Case, job: Job, judgement: Judgement) -> Decision:
@@ -232,7 +246,7 @@ def _after(case: Case, job: Job) -> Decision:
     assert ledger.ended is not None  # that is what closed means
     late = case.now - ledger.ended >= CLUSTER_PATIENCE
     settled = attempt.rayjob is None or late or not (attempt.clusters or attempt.leaving)
-    cut = attempt.rayjob is not None and attempt.deployment_status not in ENDED_BY_KUBERAY
+    cut = attempt.rayjob is not None and not attempt.ended_by_kuberay
     if case.suspend:
         return Hold() if attempt.rayjob is None else Close(ledger, cut=cut or settled)
     if cut or not settled or case.now < ledger.ended + pause(attempt):

@@ -93,8 +93,9 @@ def _say(case: Case, decision: Decision, status: dict[str, Any]) -> None:
 
 def _refuse(case: Case, decision: Refuse, status: dict[str, Any]) -> None:
     said = decision.objection
-    status.update(phase="Pending")
-    accepted = any(one["type"] == "Accepted" and one["status"] == "True" for one in status["conditions"])
+    true = {one["type"] for one in status["conditions"] if one["status"] == "True"}
+    accepted = "Accepted" in true
+    status["phase"] = "Suspended" if "Suspended" in true else "Pending"
     if not accepted:  # an accepted spec is immutable: taking the word back would set it free
         _set(case, status, "Accepted", "False", said.reason, said.message)
     _set(case, status, "Progressing", "False", said.reason if accepted else Reason.NOT_RUNNING, said.message)

@@ -16,7 +16,6 @@ from modelyard_operator.plan.pods import WAITING_CLASSES
 from modelyard_operator.plan.reading import clipped, text
 
 _JOB_OVER = ("SUCCEEDED", "FAILED", "STOPPED")
-ENDED_BY_KUBERAY = ("Complete", "Failed")
 _HELD = ("Suspending", "Suspended")
 
 
@@ -62,7 +61,7 @@ def judge(attempt: Attempt, kind: str) -> Judgement:
     deployment, job = attempt.deployment_status, attempt.job_status
     if deployment == "ValidationFailed":
         return Over(_refused(attempt), final=False)
-    if deployment not in ENDED_BY_KUBERAY:
+    if not attempt.ended_by_kuberay:
         return Leaving() if attempt.leaving else _active(deployment, job)
     if _succeeded(attempt, kind):
         return Succeeded()

@@ -141,6 +141,14 @@ def test_an_old_observed_generation_or_end_time_of_the_rayjob_means_nothing() ->
     assert w.status["phase"] == "Training"
 
 
+def test_an_end_time_of_long_ago_stops_no_clock() -> None:
+    w = begun(runtime={"activeDeadlineSeconds": 60})
+    w.kuberay("Running", "RUNNING", endTime="2020-01-01T00:00:00Z")
+    w.tick(60)
+    w.settle()
+    assert w.condition("Failed") == ("True", "DeadlineExceeded")
+
+
 def test_a_verdict_of_no_ends_the_driver_with_a_failure_and_the_evaluation_complete() -> None:
     w = world(evaluation())
     w.settle()

@@ -179,6 +179,19 @@ def test_a_commit_makes_the_count_begin_anew() -> None:
     assert w.condition("Failed") == ("True", "RestartsUsedUp")
 
 
+def test_a_commit_counts_though_the_last_document_is_torn() -> None:
+    w = begun(faultTolerance={"maxRestarts": 1})
+    fails(w)
+    w.tick(60)
+    w.settle()
+    w.run(2)
+    w.driver("Training", 2, checkpoint={"step": 20, "path": "x", "time": "2026-11-22T08:00:00Z"})
+    w.settle()
+    w.write("{", 2)
+    fails(w, 2)
+    assert w.condition("Progressing") == ("True", "Retrying")
+
+
 def test_no_restarts_means_none() -> None:
     w = begun(faultTolerance={"maxRestarts": 0})
     fails(w)

@@ -186,6 +186,31 @@ def test_an_accepted_spec_that_cannot_be_read_any_more_goes_on_from_its_snapshot
     assert w.condition("Complete") == ("True", "Completed")
 
 
+def test_a_run_of_which_neither_spec_nor_snapshot_can_be_read_comes_to_its_end() -> None:
+    w = world()
+    w.settle()
+    w.run()
+    key = ObjectKey(CONFIG_MAPS, NAMESPACE, w.rayjob().name.removesuffix("-1"))
+    w.store.patch(key, {"data": {"manifest.yaml": "?"}})
+    w.edit(objective="poetry")
+    w.settle()
+    assert (w.status["phase"], w.condition("Progressing")) == ("Training", ("True", "Training"))
+    w.kuberay("Failed", "FAILED", reason="AppFailed")
+    w.settle()
+    assert w.condition("Failed") == ("True", "RunFailed")
+
+
+def test_a_suspended_job_that_is_edited_wrongly_stays_suspended_and_accepted_until_it_is_corrected() -> None:
+    w = world(job(suspend=True))
+    w.settle()
+    w.edit(workers={"count": 0})
+    w.settle()
+    assert (w.condition("Accepted")[0], w.condition("Suspended")[0], w.status["phase"]) == ("True", "True", "Suspended")
+    assert w.condition("Progressing") == ("False", "InvalidManifest")
+    w.edit(workers={"count": 1}, suspend=False)
+    taken(w)
+
+
 DOCUMENTS = {
     "torn": '{"schema": 1, "kind": "Train',
     "no mapping": "[1, 2]",
