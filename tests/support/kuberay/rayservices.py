@@ -14,6 +14,7 @@ from typing import Any
 from modelyard_operator.kinds.objects import PODS, RAY_CLUSTERS, SERVICES, Json, ObjectKey, key_of
 from support.kuberay.pods import is_head, is_ready
 from support.kuberay.rayclusters import cluster_of_service, hash_of
+from support.kuberay.serve_services import serve_port, service_name, service_of
 from support.kuberay.validation import rayservice_fault
 from support.kuberay.vocabulary import (
     CLUSTER_LABEL,
@@ -38,7 +39,6 @@ from support.kuberay.vocabulary import (
     WriteStatus,
     condition_of,
     is_true,
-    owned_by,
     text_of,
     time_of,
     with_condition,
@@ -159,7 +159,7 @@ def _suspend(turn: _Turn) -> list[Write] | None:
         return [] if wished else _write(turn, _resumed(turn))
     if not is_true(status, "Suspending"):
         return _write(turn, _suspending(turn)) if wished else None
-    mine = {_service_name(turn, "head"), _service_name(turn, "serve")}
+    mine = {service_name(turn.service, "head"), service_name(turn.service, "serve")}
     left = [*turn.world.clusters.values(), *(item for name, item in turn.world.services.items() if name in mine)]
     if left:
         return [Remove(key_of(item)) for item in left if "deletionTimestamp" not in item["metadata"]]
@@ -199,7 +199,7 @@ def _reconcile(turn: _Turn) -> list[Write]:
     for cluster in (active, pending):
         writes += _label_head(turn, cluster)
     serving, ready = _served(turn, active, pending)
-    if ready and _serve_port(turn) is None and "serveService" not in turn.spec:
+    if ready and serve_port(turn.service) is None and "serveService" not in turn.spec:
         return writes  # an error in every turn: no Service, never ready, and the status says nothing of it
     if serving is not None:
         writes += _serve_writes(turn, serving)
@@ -282,44 +282,13 @@ def _service_writes(turn: _Turn, cluster: Json) -> list[Write]:
     name, writes = cluster["metadata"]["name"], []
     selectors = {"head": {CLUSTER_LABEL: name, NODE_LABEL: "head"}, "serve": {CLUSTER_LABEL: name, SERVE_LABEL: "true"}}
     for role, selector in selectors.items():
-        found = turn.world.services.get(_service_name(turn, role))
+        found = turn.world.services.get(service_name(turn.service, role))
         if found is None:
-            writes.append(Make(_service(turn, role, selector)))
+            writes.append(Make(service_of(turn.service, role, selector)))
         elif found["spec"].get("selector") != selector:
             key = ObjectKey(SERVICES, turn.place(name).namespace, found["metadata"]["name"])
             writes.append(Change(key, {"spec": {"selector": selector}}))
     return list(writes)
-
-
-def _service(turn: _Turn, role: str, selector: Mapping[str, str]) -> dict[str, Any]:
-    serve = {"serve": _serve_port(turn) or 8000}
-    ports = serve if role == "serve" else {"dashboard": 8265, "gcs-server": 6379, **serve}
-    given = turn.spec.get("serveService", {}).get("metadata", {}).get("labels", {}) if role == "serve" else {}
-    own = {"ray.io/originated-from-cr-name": turn.name, "ray.io/originated-from-crd": "RayService"}
-    metadata = {
-        "name": _service_name(turn, role),
-        "namespace": turn.service["metadata"]["namespace"],
-        "labels": {**given, **own},
-        "ownerReferences": owned_by(turn.service),
-    }
-    entries = [{"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in ports.items()]
-    return {
-        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
-        "spec": {"type": "ClusterIP", "selector": dict(selector), "ports": entries},
-    }  # fmt: skip
-
-
-def _service_name(turn: _Turn, role: str) -> str:
-    """The spec may name the serve Service; the name of the head's is refused there."""
-    given = turn.spec.get("serveService", {}).get("metadata", {}).get("name", "") if role == "serve" else ""
-    return given or f"{turn.name}-{role}-svc"
-
-
-def _serve_port(turn: _Turn) -> int | None:
-    """The head's port named `serve`, 8000 when it lists none at all; None: there can be no serve Service."""
-    ports = turn.spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0].get("ports", ())
-    named = [port["containerPort"] for port in ports if port.get("name", "").split("-")[0] == "serve"]
-    return named[0] if named else None if ports else 8000
 
 
 def _status(turn: _Turn, active: Json | None, pending: Json | None, serving: Json | None, *, ready: bool) -> Json:
@@ -346,7 +315,7 @@ def _status(turn: _Turn, active: Json | None, pending: Json | None, serving: Jso
 
 def _endpoints(turn: _Turn) -> int:
     """Ready Pods behind the serve Service as it stands before this turn's writes (slices follow later)."""
-    service = turn.world.services.get(_service_name(turn, "serve"))
+    service = turn.world.services.get(service_name(turn.service, "serve"))
     if service is None:
         return 0
     selector = service["spec"].get("selector", {})

@@ -286,3 +286,32 @@ def test_what_is_refused_is_told_in_ready(words: str, spec: dict[str, Any]) -> N
 def test_the_hash_knows_no_order_of_keys() -> None:
     spec = cluster_spec()
     assert hash_of(dict(reversed(spec.items()))) == hash_of(spec)
+
+
+def on_port(name: str) -> dict[str, Any]:
+    head = group()
+    head["template"]["spec"]["containers"][0]["ports"] = [{"name": name, "containerPort": 9000}]
+    return changed(headGroupSpec=head)
+
+
+def test_a_head_whose_ports_name_no_serve_never_becomes_ready() -> None:
+    for name, made in (("serve", True), ("http", False)):
+        item = service({"pendingServiceStatus": {"rayClusterName": "tiny-a"}}, **on_port(name))
+        clusters = {"tiny-a": cluster("tiny-a", item)}
+        world = World(clusters=clusters, applications={"tiny-a": RUNNING}, configs={"tiny-a": CONFIG})
+        services = [write.item for write in turn(item, world) if isinstance(write, Make)]
+        assert bool(services) == made
+        assert all({"serve": 9000}.items() <= ports(entry).items() for entry in services)
+
+
+def ports(entry: Any) -> dict[str, int]:
+    return {port["name"]: port["port"] for port in entry["spec"]["ports"]}
+
+
+def test_the_serve_service_may_have_another_name() -> None:
+    item, world = serving(serveService={"metadata": {"name": "mine", "labels": {"a": "b"}}})
+    (made,) = [write.item for write in turn(item, world) if isinstance(write, Make) and "serve" in ports(write.item)][
+        1:
+    ]
+    assert (made["metadata"]["name"], made["metadata"]["labels"]["a"]) == ("mine", "b")
+    assert status_of(turn(item, world))["numServeEndpoints"] == 0  # nothing stands under that name yet
