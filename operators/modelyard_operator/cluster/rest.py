@@ -32,6 +32,12 @@ _GRACE_SECONDS = 15.0  # what a server may be late in ending a watch before we t
 _CONNECT_SECONDS = 10.0
 
 OnCall = Callable[[str, int], None]
+
+
+class CredentialsError(Exception):
+    """There is no kubeconfig or ServiceAccount, or it cannot be read."""
+
+
 _log = logging.getLogger(__name__)
 
 
@@ -195,12 +201,15 @@ async def open_rest(
 ) -> AsyncIterator[RestCluster]:
     """A door for the length of a `with`: by a kubeconfig, else in a cluster by its ServiceAccount, else by KUBECONFIG.
 
-    Raises kubernetes' ConfigException where there are no credentials.
+    Raises CredentialsError where there are none.
     """
     configuration = Configuration()
     configuration.connection_pool_maxsize = 100  # a connection for each watch, and for each worker's call
-    renew = await _credentials(configuration, kubeconfig)
-    transport = RESTClientObject(configuration)
+    try:
+        renew = await _credentials(configuration, kubeconfig)
+        transport = RESTClientObject(configuration)
+    except Exception as error:  # whatever the client stumbles over in a file that it did not expect
+        raise CredentialsError(f"{kubeconfig or 'the credentials'}: {_words(error)}") from error
     try:
         yield RestCluster(transport, configuration, renew, on_call, timeout_seconds, headers or {})
     finally:

@@ -12,7 +12,7 @@ Faults = Callable[[], Mapping[str, str]]
 
 @asynccontextmanager
 async def answering(port: int, alive: Faults, ready: Faults, exposed: Callable[[], bytes]) -> AsyncIterator[int]:
-    """Answer on a port (0: any free one) for the length of a `with`; yields the port.
+    """Answer on a port of all addresses (0: any free one of loopback) for the length of a `with`; yields the port.
 
     `alive` and `ready` say what is wrong, by name; nothing wrong is 200, anything else 503 with these words as JSON.
     """
@@ -34,7 +34,7 @@ async def answering(port: int, alive: Faults, ready: Faults, exposed: Callable[[
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, port=port).start()
+        await web.TCPSite(runner, None if port else "127.0.0.1", port).start()
         address: tuple[str, int] = runner.addresses[0]
         yield address[1]
     finally:

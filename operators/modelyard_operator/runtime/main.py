@@ -45,13 +45,12 @@ async def _run(arguments: argparse.Namespace, planner: Planner) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
-    from kubernetes.aio.config.config_exception import ConfigException
-
+    from modelyard_operator.cluster.rest import CredentialsError
     from modelyard_operator.runtime.election import LeadershipLostError
 
     try:
         await _operate(arguments, planner, stop)
-    except ConfigException as error:
+    except CredentialsError as error:
         _log.error("no way to a cluster: %s", error)
         return WRONG
     except ExceptionGroup as faults:
