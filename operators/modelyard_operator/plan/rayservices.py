@@ -166,7 +166,8 @@ def _serve_config(manifest: ModelDeployment, model: ModelVersion) -> dict[str, A
     }
     return {
         "proxy_location": "EveryNode",
-        "http_options": {"host": "0.0.0.0", "port": SERVE_PORT},
+        # Longer than clients keep idle connections (httpx 5 s, nginx 60 s): they close first.
+        "http_options": {"host": "0.0.0.0", "port": SERVE_PORT, "keep_alive_timeout_s": 75},
         "applications": [
             {
                 "name": APPLICATION,

@@ -176,12 +176,15 @@ def _arrive(standing: Standing, good: Target | None, now: datetime, deadline_sec
         return _stay_back(standing)
     if standing.asleep:
         return RolloutDecision(Step.hold, False, Reason.SCALED_TO_ZERO, "no replicas are wished for", WATCH_SECONDS)
+    if standing.held:
+        words = f"{version} waits until its queue admits it"
+        return RolloutDecision(Step.hold, True, Reason.QUEUED, words, WATCH_SECONDS)
     was_good = good is not None and good.digest == standing.target.digest
     if was_good and standing.arrived:
         again = WATCH_SECONDS if standing.up else LOOK_AGAIN_SECONDS
         return RolloutDecision(Step.hold, False, Reason.ROLLED_OUT, f"{version} is rolled out", again)
     left = deadline_seconds - (now - standing.since).total_seconds()
-    if was_good or standing.held or (not standing.fault and left > 0):
+    if was_good or (not standing.fault and left > 0):
         return _rolling(standing, min(LOOK_AGAIN_SECONDS, left) if left > 0 else LOOK_AGAIN_SECONDS)
     return _give_up(standing, good, deadline_seconds)
 
