@@ -219,7 +219,9 @@ def _check_schema(marker: Path, text: bytes) -> None:
 def _refuse_foreign(root: Path) -> None:
     with storage_errors("read", root):
         names = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
-    if not names <= {"data", "models", "runs", "lost+found"} and not all(name.startswith(".") for name in names):
+    # The marker and a temporary name: another process makes the same yard at this moment.
+    names = {name for name in names if not name.startswith(".")}
+    if not names <= {MARKER, "data", "models", "runs", "lost+found"}:
         raise InvalidInputError(
             f"{root} is a folder of something else ({', '.join(sorted(names)[:3])} …), not a yard",
             hint="name an empty or new folder with --yard",

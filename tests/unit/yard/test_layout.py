@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,25 @@ def test_every_place_of_a_run_lies_in_its_folder(yard: Yard) -> None:
     ]  # fmt: skip
     assert len(set(places)) == len(places)
     assert all(place.is_relative_to(run.path) for place in places)
+
+
+def test_what_another_process_has_begun_of_a_yard_is_no_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / ".yard.json.12-ab.tmp").write_text("")
+    (tmp_path / "runs").mkdir()
+    assert open_yard(tmp_path).root == tmp_path
+
+
+def test_many_make_one_yard_at_once(tmp_path: Path) -> None:
+    """As jobs do that start together on a new claim."""
+    together = threading.Barrier(8)
+
+    def make(number: int) -> list[Path]:
+        roots = []
+        for turn in range(20):
+            together.wait(10)
+            roots.append(open_yard(tmp_path / str(turn)).root)
+        return roots
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(make, range(8)))
+    assert all(roots == made[0] for roots in made)
