@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from support.workplaces import stopped_below
 
@@ -69,12 +70,14 @@ def _node(environment: Mapping[str, str], folder: Path, *words: str) -> subproce
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a node with all that it started; one that takes its time is killed, its data is throw-away."""
+    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     process.terminate()
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its own session: itself and what it started
-        process.wait(10)
+    _, left = psutil.wait_procs(started, timeout=5)
+    for one in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait(10)
 
 
 def _await_port(address: str, process: subprocess.Popen[bytes]) -> None:

@@ -49,6 +49,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; nobody preempts this machine
 }
+_KNOCK_SECONDS = 10.0
 _session: dict[str, str] = {}
 
 
@@ -141,11 +142,19 @@ def _join(address: str) -> None:
             hint="run it as a Ray job, or unset RAY_ADDRESS to train on this machine",
         )
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
         raise WorkerLostError(
-            f"no Ray cluster answers at RAY_ADDRESS={address}", hint="unset it to train on this machine"
+            f"no Ray cluster answers at RAY_ADDRESS={address}: {error}", hint="unset it to train on this machine"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nobody listens there: Ray itself would try for many minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def _accelerator(gpu: bool) -> dict[str, str]:
