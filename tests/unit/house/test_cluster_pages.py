@@ -57,3 +57,14 @@ def test_reasons_that_pages_name_exist() -> None:
     named |= set(re.findall(r"^\| `(\w+)` \|", "\n".join(tables), re.M))
     assert {"RolledBack", "NameTaken", "Queued"} <= named
     assert named <= set(Reason)
+
+
+def test_files_that_pages_name_exist() -> None:
+    text = "\n".join(page.read_text() for page in (DOCS / "how-to").glob("cluster-*.md"))
+    named = set(
+        re.findall(
+            r"(?:-f |install modelyard \./|python |build |`)((?:helm|operators|platform|examples)/[\w./-]+)", text
+        )
+    )
+    assert {"operators/Dockerfile", "platform/Dockerfile", "examples/quickstart.yaml"} <= named
+    assert [name for name in sorted(named) if not (DOCS.parent / name).exists()] == []
