@@ -56,6 +56,8 @@ def run(
 
     stop = workflow.StopRequest()
     with _told(status_out, status_configmap, stop) as (sinks, configmap, namespace):
+        if configmap:
+            configmap.begin(*_whose(file[0]))
         manifests = _manifests(file, set_ or (), only_one=bool(status_configmap))
         patience = _PATIENCE_SECONDS if namespace else 0.0
         options = workflow.RunOptions(fresh=fresh, verify=verify, namespace=namespace, patience_seconds=patience)
@@ -83,6 +85,23 @@ def _manifests(file: Sequence[str], overrides: Sequence[str], *, only_one: bool)
     if only_one and len(manifests) != 1:
         raise UsageError(f"--status-configmap holds the status of one job; there are {len(manifests)} here")
     return list(manifests)
+
+
+def _whose(file: str) -> tuple[str, str]:
+    """Kind and name as a manifest says them that may be wrong otherwise: its refusal, too, is somebody's status."""
+    from modelyard.spec.documents import read_documents
+
+    try:
+        documents, _ = read_documents(Path(file).read_text(errors="replace"), origin=file)
+    except OSError:
+        return "", ""
+    said = _mapping(documents[0].value if documents else None)
+    kind, name = said.get("kind"), _mapping(said.get("metadata")).get("name")
+    return (kind if isinstance(kind, str) else ""), (name if isinstance(name, str) else "")
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 class _Telling(NamedTuple):

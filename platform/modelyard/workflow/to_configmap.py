@@ -84,8 +84,8 @@ class ConfigMapSink:
             self._state = self._state.offered(urgent=is_transition(before, status))
             self._news.notify()
 
-    def begin(self, kind: str, name: str, run_id: str) -> None:
-        """Say whose status this will be, before the run is held."""
+    def begin(self, kind: str, name: str, run_id: str | None = None) -> None:
+        """Say whose status this will be, before the manifest is read or the run held."""
         self(StatusDocument(kind=kind, name=name, run_id=run_id))
 
     def __enter__(self) -> ConfigMapSink:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cli.run import _last_words
+from modelyard.cli.run import _last_words, _whose
 from modelyard.records import Condition, Metrics, MetricValue, StatusDocument
 from modelyard.yard import RunFolder
 
@@ -29,3 +29,21 @@ def test_a_verdict_says_which_gate(tmp_path: Path, capsys: pytest.CaptureFixture
     document = StatusDocument(kind="EvaluationJob", name="q", run_id="q-1", verdict="Failed", conditions=(why,))
     _last_words(document, RunFolder("q-1", tmp_path))
     assert "verdict   Failed: heldout/perplexity is 9, at most 8 was asked for" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "whose"),
+    [
+        ("kind: TrainingJob\nmetadata: {name: q}\nspec: {foo: 1}\n", ("TrainingJob", "q")),
+        ("kind: TrainingJob\nmetadata: {name: q}\n---\nkind: EvaluationJob\n", ("TrainingJob", "q")),
+        ("kind: TrainingJob\nmetadata: [q]\n", ("TrainingJob", "")),
+        ("kind: {a: 1}\nmetadata: {name: 7}\n", ("", "")),
+        ("- 1\n", ("", "")),
+        ("{torn", ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_whose_status_a_refusal_is(tmp_path: Path, text: str, whose: tuple[str, str]) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    assert _whose(str(tmp_path / "job.yaml")) == whose
+    assert _whose(str(tmp_path / "none.yaml")) == ("", "")
