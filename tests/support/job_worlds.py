@@ -57,7 +57,7 @@ def claim(name: str = "yard", *modes: str) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"accessModes": list(modes or ("ReadWriteMany",))},
+        "spec": {"accessModes": list(modes or ("ReadWriteMany",)), "resources": {"requests": {"storage": "1Gi"}}},
     }
 
 

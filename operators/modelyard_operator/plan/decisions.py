@@ -216,7 +216,7 @@ def _over(case: Case, job: Job, over: Over) -> Decision:
         return Fail(over.failure, over.reason)
     cut = attempt.deployment_status == "ValidationFailed"
     if asked:
-        return _close(case, attempt.ledger, None, cut=cut)
+        return _close(case, attempt.ledger, None, cut=cut or (case.suspend and not attempt.clusters))
     if late := _deadline(case, job):
         return late
     if attempt.failures() > max_restarts(job):
