@@ -190,3 +190,25 @@ def test_processes_at_once_get_numbers_of_their_own_and_lose_no_move(
     assert all(one != other for one, other in itertools.pairwise(turns))
     assert turns[-1] == shared.version
     assert len(turns) == min(shared.revision, 10)
+
+
+def test_a_manifest_that_is_refused_says_so_in_its_own_jobs_status(pod: Pod, tmp_path: Path) -> None:
+    """A platform image that is older than the operator: it does not know what the operator accepted."""
+    (tmp_path / "job.yaml").write_text("kind: TrainingJob\nmetadata: {name: q}\nspec: {fromTheFuture: 1}\n")
+    with pod.running(tmp_path, "run", "-f", "job.yaml", "--status-configmap", "q-1-status") as process:
+        said, _ = process.communicate(timeout=ENOUGH_SECONDS)
+    assert process.returncode == 2, said
+    told = status_in(pod.namespace, "q-1-status")
+    assert told is not None
+    assert (told.kind, told.name, told.phase) == ("TrainingJob", "q", "Failed")
+    assert told.last_failure is not None
+    assert told.last_failure.failure_class == "InvalidManifest"
+    assert told.last_failure.message in said.replace("error: ", "").replace("       ", "")
+
+
+def test_outside_a_pod_the_option_is_refused_in_words(tmp_path: Path) -> None:
+    place = make_workplace(tmp_path / "place")
+    done = place.command("run", "-f", "job.yaml", "--status-configmap", "q-1-status", env={"MODELYARD_NAMESPACE": ""})
+    assert done.returncode == 2
+    assert "MODELYARD_NAMESPACE is not set" in done.stderr
+    assert not (place.root / "yard").exists()
