@@ -180,8 +180,13 @@ def _taken(observation: Observation) -> Iterator[ObjectKey]:
 
 def _good(record: Json | None) -> Good | None:
     """What the ConfigMap remembers; None when it is not there, or was edited into something else."""
+    return read_good(text(record, "data", GOOD_KEY))
+
+
+def read_good(written: str) -> Good | None:
+    """What a text remembers; None when it is none of ours, or not whole."""
     try:
-        document = json.loads(text(record, "data", GOOD_KEY) or "null")
+        document = json.loads(written or "null")
     except (ValueError, RecursionError):
         return None
     found = [text(document, name) for name in ("digest", "version", "modelDigest")]
@@ -213,7 +218,7 @@ def _ready(service: Json | None) -> list[Mapping[str, Any]]:
 
 def may_sleep(parent: Json) -> bool:
     """Whether it goes to zero replicas by itself: asking it would wake it."""
-    return dig(parent, "spec", "autoscaling", "minReplicas") == 0
+    return bool(dig(parent, "spec", "autoscaling", "minReplicas") == 0)
 
 
 def standing_of(observation: Observation, facts: Facts) -> Standing | None:

@@ -16,6 +16,7 @@ from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan.deployment_facts import MODEL_DIGEST_ANNOTATION, Facts, key, probe_of
 from modelyard_operator.plan.deployment_guards import replica_selector
+from modelyard_operator.plan.rayservices import wished_suspend
 from modelyard_operator.plan.reading import clipped, listed, mapping, rfc3339, text, whole
 from modelyard_operator.plan.rollouts import RolloutDecision, Standing
 from modelyard_operator.plan.serving_pods import SERVE_PORT
@@ -74,7 +75,7 @@ def _conditions(
     conditions = old_conditions(observation.parent)
     for kind, (status, reason, message) in {
         ACCEPTED: (accepted, facts.reason, facts.message),
-        AVAILABLE: _available(observation, standing, settings),
+        AVAILABLE: _available(observation, facts, standing, settings),
         PROGRESSING: progress,
     }.items():
         conditions = with_condition(
@@ -92,10 +93,17 @@ def old_conditions(parent: Json) -> tuple[Json, ...]:
     )
 
 
+def _asleep(facts: Facts, standing: Standing | None) -> bool:
+    """No replicas are wished for, whether the RayService is there already or not."""
+    if standing is not None:
+        return standing.asleep
+    return facts.manifest is not None and bool(wished_suspend(facts.manifest.spec))
+
+
 def _available(
-    observation: Observation, standing: Standing | None, settings: Settings
+    observation: Observation, facts: Facts, standing: Standing | None, settings: Settings
 ) -> tuple[ConditionStatus, Reason, str]:
-    if standing is not None and standing.asleep:
+    if _asleep(facts, standing):
         return "False", Reason.SCALED_TO_ZERO, "no replicas are wished for"
     if standing is not None and standing.answers:
         version = standing.answered_version or "it"
@@ -108,7 +116,7 @@ def _available(
 def _phase(facts: Facts, standing: Standing | None, decision: RolloutDecision | None, ready: int) -> str:
     """One word for people."""
     reason = decision.reason if decision is not None else facts.reason
-    if standing is None or standing.asleep:
+    if standing is None or _asleep(facts, standing):
         if decision is not None and decision.reason == Reason.ROLLING_OUT:
             return "Deploying"
         return "Failed" if reason == Reason.GATE_FAILED else "Pending"
@@ -196,8 +204,8 @@ def _is_told(after: Json, then: Json | None) -> bool:
     if after["type"] == PROGRESSING:
         return after["reason"] not in _ACCEPTED_TELLS and (then is None or _saying(then) != _saying(after))
     if then is None:
-        return after["type"] == ACCEPTED or after["status"] == "True"
-    return (then["status"], then["reason"]) != (after["status"], after["reason"])
+        return bool(after["type"] == ACCEPTED or after["status"] == "True")
+    return bool((then["status"], then["reason"]) != (after["status"], after["reason"]))
 
 
 def _saying(condition: Json) -> tuple[str, str]:

@@ -43,6 +43,7 @@ from modelyard_operator.plan.deployment_facts import (
     look,
     may_sleep,
     needs,
+    read_good,
     standing_of,
 )
 from modelyard_operator.plan.deployment_gates import GateState, gate_state
@@ -186,8 +187,10 @@ def _recorded(
     if decision.good is None or decision.good == known:
         return
     notes = mapping(facts.service, "metadata", "annotations")
-    data = {GOOD_KEY: good_text(standing.target, text(notes, MODEL_DIGEST_ANNOTATION), mapping(facts.service, "spec"))}
-    parent = observation.parent
+    written = good_text(standing.target, text(notes, MODEL_DIGEST_ANNOTATION), mapping(facts.service, "spec"))
+    if read_good(written) is None:
+        return  # somebody took its notes away: nothing to go back to
+    data, parent = {GOOD_KEY: written}, observation.parent
     before = observation.get(key(parent, CONFIG_MAPS))
     if before is not None:
         yield _patch(before, {"data": data})

@@ -88,7 +88,8 @@ class Standing:
     @property
     def up(self) -> bool:
         """It has arrived and answers as the version that it pins."""
-        return self.arrived and self.answers and self.answered_version == self.target.version
+        named = bool(self.target.digest and self.target.version)  # its notes are whole
+        return named and self.arrived and self.answers and self.answered_version == self.target.version
 
     @property
     def fault(self) -> str:
