@@ -8,12 +8,13 @@ from typing import Any
 
 from modelyard.spec import RuntimeSpec, TrainingJob
 from modelyard.spec.reasons import Reason
-from modelyard_operator.kinds.names import MANAGED_BY, base_name, index_name, labels_of
+from modelyard_operator.kinds.names import MANAGED_BY, MANIFEST_FOLDER, STORAGE_FOLDER, base_name, index_name, labels_of
 from modelyard_operator.kinds.objects import (
     CONFIG_MAPS,
     NETWORK_POLICIES,
     PERSISTENT_VOLUME_CLAIMS,
     POD_DISRUPTION_BUDGETS,
+    RAY_JOBS,
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
@@ -25,6 +26,7 @@ from modelyard_operator.kinds.objects import (
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.plan.attempts import rayjob_key, record_key
 from modelyard_operator.plan.manifests import Job, Refused
+from modelyard_operator.plan.rayjobs import OWN_VOLUMES
 from modelyard_operator.plan.reading import dig, listed, mapping, text, whole
 from modelyard_operator.plan.registry_index import Unresolved, model_of, resolve
 
@@ -48,9 +50,27 @@ def objection(observation: Observation, job: Job | Refused, attempt: int) -> Obj
 
 
 def _objections(observation: Observation, job: Job, attempt: int) -> Iterator[Objection]:
+    if RAY_JOBS not in observation.served:
+        words = "the API server knows no RayJob (ray.io/v1): install KubeRay 1.7 or newer"
+        yield Objection(Reason.KUBERAY_MISSING, words)
+    yield from _clashes(job)
     yield from _storage(observation, job)
     yield from _references(observation, job)
     yield from taken_names(observation, job, attempt)
+
+
+def _clashes(job: Job) -> Iterator[Objection]:
+    """Volumes of the manifest in the place of ours: no pod could be created."""
+    for at, volume in enumerate(job.spec.runtime.volumes if job.spec.runtime else ()):
+        place = f"spec.runtime.volumes[{at}]"
+        if volume.name.startswith(OWN_VOLUMES):
+            words = (
+                f"{place}.name: is {volume.name}; names that begin with {OWN_VOLUMES} are the operator's (rename it)"
+            )
+            yield Objection(Reason.INVALID_MANIFEST, words)
+        if volume.mount_path.rstrip("/") in (STORAGE_FOLDER, MANIFEST_FOLDER):
+            words = f"{place}.mountPath: is {volume.mount_path}, where the operator mounts its own (choose another)"
+            yield Objection(Reason.INVALID_MANIFEST, words)
 
 
 def _storage(observation: Observation, job: Job) -> Iterator[Objection]:

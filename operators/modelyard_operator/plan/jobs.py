@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from modelyard.spec import TrainingJob
+from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.actions import Action, Create, Delete, Emit, Patch, Requeue
 from modelyard_operator.kinds.names import CONTROL_KEY, base_name, index_name
 from modelyard_operator.kinds.objects import (
@@ -35,6 +36,7 @@ from modelyard_operator.plan.decisions import (
     Decision,
     Ended,
     Fail,
+    Refuse,
     Start,
     Succeed,
     Watch,
@@ -246,6 +248,8 @@ def _requeue(case: Case, decision: Decision) -> Iterator[Requeue]:
 def _waits(case: Case, decision: Decision) -> Iterator[float]:
     attempt, now = case.attempt, case.now
     match decision:
+        case Refuse(said) if said.reason is Reason.KUBERAY_MISSING:
+            yield 60.0  # kinds that come to be served are no change of any object
         case Watch():
             ledger = decision.ledger or attempt.ledger
             if ledger.stop_asked is not None and decision.control:

@@ -78,7 +78,7 @@ def _active(deployment: str, job: str) -> Active:
         return Active(Reason.ENDING, f"Ray says {job}; KubeRay is about to tell")
     if job != "RUNNING":
         return Active(Reason.STARTING, "the driver is being submitted")
-    return Active(Reason.TRAINING, "")
+    return Active(Reason.TRAINING, "the driver is at work")
 
 
 def _succeeded(attempt: Attempt, kind: str) -> bool:

@@ -24,6 +24,7 @@ from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan.manifests import Job, digest_of
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+OWN_VOLUMES = "modelyard-"  # what names of our volumes begin with
 USER_ID = 1000  # of the platform image's user; the claim's files belong to this group
 # Quiet, and as a run on one machine sets them: Ray's processes inherit what their pod has.
 _ENVIRONMENT = {
@@ -202,8 +203,10 @@ def _volumes(parent: Json, job: Job, head: bool) -> list[tuple[dict[str, Any], d
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     if job.spec.storage is not None:
         pairs.append(_storage(job.spec.storage))
-    pairs.append(({"name": "modelyard-tmp", "mountPath": "/tmp"}, {"name": "modelyard-tmp", "emptyDir": {}}))
-    if runtime.shared_memory is not None:
+    mounted = {volume.mount_path.rstrip("/") for volume in runtime.volumes}
+    if "/tmp" not in mounted:
+        pairs.append(({"name": "modelyard-tmp", "mountPath": "/tmp"}, {"name": "modelyard-tmp", "emptyDir": {}}))
+    if runtime.shared_memory is not None and "/dev/shm" not in mounted:
         memory = {"emptyDir": {"medium": "Memory", "sizeLimit": runtime.shared_memory}}
         pairs.append(({"name": "modelyard-shm", "mountPath": "/dev/shm"}, {"name": "modelyard-shm", **memory}))
     if head:

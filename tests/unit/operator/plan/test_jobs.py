@@ -604,6 +604,17 @@ def test_a_stale_view_of_the_parent_creates_nothing() -> None:
         w.carry_out(stale)
 
 
+def test_a_finished_job_is_not_run_again_by_who_has_not_seen_its_end() -> None:
+    w = world()
+    w.settle()
+    early = w.observation().parent  # its status is as a start would write it: nothing of it would change
+    w.kuberay("Complete", "SUCCEEDED")
+    w.settle()
+    with pytest.raises(ConflictError):
+        w.carry_out(replace(w.observation(), parent=early))
+    assert w.names(RAY_JOBS) == []
+
+
 def test_a_stale_view_of_the_children_makes_no_second_rayjob() -> None:
     w = world()
     w.settle()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelyard_operator.kinds.objects import CONFIG_MAPS, RAY_JOBS, ROLES, ObjectKey
+from modelyard_operator.kinds.objects import CONFIG_MAPS, RAY_JOBS, RESOURCES, ROLES, ObjectKey
 from support.job_worlds import NAMESPACE, World, claim, claim_key, evaluation, job, world
 from support.manifests import TRAINING, edited, faults_of
 
@@ -140,6 +140,44 @@ def test_a_model_that_is_not_registered_yet_is_waited_for() -> None:
 )
 def test_what_the_runtime_names_must_be_there(runtime: dict[str, Any], words: str) -> None:
     assert words in refused(world(job(runtime=runtime)), "ReferenceNotFound")
+
+
+@pytest.mark.parametrize(
+    ("volume", "words"),
+    [
+        ({"name": "modelyard-tmp", "mountPath": "/x"}, "spec.runtime.volumes[0].name: is modelyard-tmp"),
+        ({"name": "v", "mountPath": "/mnt/modelyard/"}, "spec.runtime.volumes[0].mountPath: is /mnt/modelyard/"),
+        ({"name": "v", "mountPath": "/etc/modelyard"}, "spec.runtime.volumes[0].mountPath: is /etc/modelyard"),
+    ],
+    ids=["name", "storage", "manifest"],
+)
+def test_volumes_in_the_place_of_ours_are_refused(volume: dict[str, Any], words: str) -> None:
+    w = world(job(runtime={"volumes": [{**volume, "emptyDir": {}}]}))
+    assert words in refused(w, "InvalidManifest")
+
+
+def test_without_kuberay_it_says_so_and_heals() -> None:
+    w = world(served=[resource for resource in RESOURCES if resource != RAY_JOBS])
+    w.settle()
+    assert w.condition("Accepted") == ("False", "KubeRayMissing")
+    assert w.requeue() == 60
+    w.store.served = frozenset(RESOURCES)
+    taken(w)
+
+
+def test_an_image_that_never_comes_ends_the_job_and_is_named() -> None:
+    w = world(job(runtime={"image": "registry.example/none:1"}))
+    w.settle()
+    w.kuberay("Initializing")
+    told = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
+    w.pod({"containerStatuses": [{"name": "ray-worker", "image": "registry.example/none:1", "state": told}]})
+    w.settle()
+    assert (w.status["phase"], w.status["lastFailure"]["class"]) == ("Pending", "ImagePull")
+    w.kuberay("Failed", "", reason="PreRunningDeadlineExceeded")
+    w.settle()
+    assert w.condition("Failed") == ("True", "RunFailed")
+    assert "registry.example/none:1" in w.status["lastFailure"]["message"]
+    assert "spec.runtime.image" in w.status["lastFailure"]["hint"]
 
 
 def test_a_childs_name_that_is_taken_by_somebody_is_refused_and_left_alone() -> None:

@@ -152,6 +152,17 @@ def test_what_the_runtime_says_is_in_all_pods() -> None:
     assert container(head)["resources"]["limits"] == {"cpu": "2", "memory": "8Gi"}
 
 
+def test_scratch_and_shared_memory_of_the_manifest_take_the_place_of_ours() -> None:
+    own = [
+        {"name": "big", "mountPath": "/tmp", "emptyDir": {}},
+        {"name": "shm", "mountPath": "/dev/shm", "emptyDir": {}},
+    ]
+    head, _ = pods(job(runtime={"volumes": own, "sharedMemory": "1Gi"}))
+    assert (mounts(head)["/tmp"]["name"], mounts(head)["/dev/shm"]["name"]) == ("big", "shm")
+    places = [mount["mountPath"] for mount in container(head)["volumeMounts"]]
+    assert len(places) == len(set(places))
+
+
 def test_a_variable_of_the_manifest_is_the_manifests_but_the_namespace_is_not() -> None:
     given = [{"name": "HF_HUB_OFFLINE", "value": "0"}, {"name": "MODELYARD_NAMESPACE", "value": "other"}]
     head, _ = pods(job(runtime={"env": given}))
