@@ -89,7 +89,7 @@ class MemoryCluster:
         self.hook("before", call)
         position, news = int(resource_version), asyncio.Event()
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        self.store.listeners.add(news.set)
+        self.store.listeners.append(news.set)
         try:
             while True:
                 news.clear()
@@ -105,7 +105,7 @@ class MemoryCluster:
             self.hook("after", call)
             yield WatchEvent("BOOKMARK", _bookmark(resource, position))
         finally:
-            self.store.listeners.discard(news.set)
+            self.store.listeners.remove(news.set)
 
     async def create(self, item: Json) -> Json:
         """See `Cluster`."""

@@ -35,6 +35,7 @@ class Objects:
     _uids: dict[ObjectKey, tuple[str, str]] = field(default_factory=dict)  # own uid, controller's uid
     _children: dict[str, set[ObjectKey]] = field(default_factory=dict)
     _places: dict[str, ObjectKey] = field(default_factory=dict)
+    _kinds: dict[Resource, set[ObjectKey]] = field(default_factory=dict)
 
     def put(self, key: ObjectKey, item: Json) -> None:
         """Take an object in, in place of an older one."""
@@ -42,6 +43,7 @@ class Objects:
         uids = (uid_of(item), controller_uid(item))
         self.items[key], self._uids[key] = item, uids
         self._places[uids[0]] = key
+        self._kinds.setdefault(key.resource, set()).add(key)
         if uids[1]:
             self._children.setdefault(uids[1], set()).add(key)
 
@@ -51,6 +53,7 @@ class Objects:
             return
         own, controller = self._uids.pop(key)
         del self.items[key], self._places[own]
+        self._kinds[key.resource].discard(key)
         if controller:
             self._children[controller].discard(key)
             if not self._children[controller]:
@@ -63,9 +66,13 @@ class Objects:
             line.append(above)
         return line
 
-    def keys(self, resource: Resource) -> list[ObjectKey]:
+    def keys(self, resource: Resource) -> frozenset[ObjectKey]:
         """Where the objects of a kind lie."""
-        return [key for key in self._uids if key.resource == resource]
+        return frozenset(self._kinds.get(resource, ()))
+
+    def count(self, resource: Resource) -> int:
+        """How many objects there are of a kind."""
+        return len(self._kinds.get(resource, ()))
 
     def owned(self, uid: str) -> Iterator[ObjectKey]:
         """What an object controls, at any depth; never twice, though owners be a circle."""

@@ -78,7 +78,7 @@ class Cache:
 
     def keep(self, resource: Resource, keys: set[ObjectKey]) -> None:
         """A list of a kind is complete: what it did not hold is gone, and the kind is served."""
-        for key in set(self.objects.keys(resource)) - keys:
+        for key in self.objects.keys(resource) - keys:
             self.drop(key)
         self._serve(self.served | {resource})
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from modelyard_operator.cluster.api import Cluster
 from modelyard_operator.cluster.observing import LOOKED_AT, Ask
-from modelyard_operator.kinds.objects import OURS, PODS, Resource
+from modelyard_operator.kinds.objects import OURS, PODS
 from modelyard_operator.runtime.cache import Cache
 from modelyard_operator.runtime.controller import Controller, Planner, utc_now
 from modelyard_operator.runtime.election import Elector, Fenced
@@ -80,7 +80,7 @@ class Operator:
         metrics.leader.set_function(lambda: float(self._leading and self.leads()))
         metrics.registry.register(Progress(self.cache, lambda: self._leading and self.leads()))
         for resource in LOOKED_AT:
-            metrics.objects.labels(str(resource)).set_function(partial(self._num_objects, resource))
+            metrics.objects.labels(str(resource)).set_function(partial(self.cache.objects.count, resource))
 
     def leads(self) -> bool:
         """Whether this process may write now."""
@@ -140,6 +140,3 @@ class Operator:
                     await self.elector.release()
             except TimeoutError:
                 _log.warning("the lease could not be given back in time")
-
-    def _num_objects(self, resource: Resource) -> int:
-        return len(self.cache.objects.keys(resource))

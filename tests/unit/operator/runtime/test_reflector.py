@@ -244,7 +244,7 @@ def test_a_kind_that_is_not_served_is_seen_when_it_comes_and_when_it_goes() -> N
         store.served = frozenset(RESOURCES) - {RAY_JOBS}
         await asyncio.sleep(2000)
         assert RAY_JOBS not in cache.served
-        assert cache.objects.keys(RAY_JOBS) == []
+        assert cache.objects.keys(RAY_JOBS) == frozenset()
         assert reflector.troubled_seconds() == 0
         task.cancel()
 
