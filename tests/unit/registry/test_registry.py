@@ -11,16 +11,25 @@ from modelyard.errors import ConflictError, IntegrityError, InvalidInputError, N
 from modelyard.records import MetricValue, VersionRecord
 from modelyard.registry import Registry, open_registry, parse_reference
 from modelyard.registry.copying import copy_folder
+from modelyard.registry.index import FileIndex
+from modelyard.registry.index_configmap import ConfigMapIndex
 from modelyard.registry.references import Reference
 from modelyard.yard import digest_folder, open_yard
+from support.configmaps import MemoryConfigMaps
 
 ZERO = "sha256:" + "0" * 64
 BITS = MetricValue(suite="heldout", metric="bits_per_byte", value=2.27, low=2.2, high=2.3, items=10)
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return open_registry(open_yard(tmp_path / "yard"))
+@pytest.fixture(params=["files", "configmap"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
+    """A yard's own, and one of a cluster: what is promised here, both keep."""
+    yard = open_yard(tmp_path / "yard")
+    if request.param == "files":
+        return open_registry(yard)
+    maps = MemoryConfigMaps()
+    maps.put("modelyard-model-quickstart")
+    return Registry(yard, ConfigMapIndex(FileIndex(yard), maps))
 
 
 @pytest.fixture
