@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,13 +13,15 @@ from modelyard_operator.cluster.api import (
     AlreadyExistsError,
     ClusterError,
     ConflictError,
+    ForbiddenError,
+    InvalidError,
     NotFoundError,
     ThrottledError,
     Writer,
 )
 from modelyard_operator.cluster.executing import execute
 from modelyard_operator.cluster.observing import Ask, Interest, Probes, observe
-from modelyard_operator.kinds.actions import Action, Requeue
+from modelyard_operator.kinds.actions import Action, Emit, Requeue
 from modelyard_operator.kinds.objects import OURS, Json, ObjectKey
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.runtime.cache import Cache
@@ -107,6 +110,9 @@ class Controller:
             _log.info("looked too early: %s; again in %.1f s", error, self._failed(key, error))
         except ThrottledError as error:
             _log.warning("%s; again in %.1f s", error, self._failed(key, error, error.retry_after_seconds))
+        except (InvalidError, ForbiddenError) as error:
+            _log.warning("%s; again in %.1f s", error, self._failed(key, error))
+            await self._complain(key, error)
         except ClusterError as error:
             _log.warning("%s; again in %.1f s", error, self._failed(key, error))
         except LeadershipLostError:
@@ -121,6 +127,13 @@ class Controller:
     def _failed(self, key: ObjectKey, error: Exception, at_least_seconds: float = 0.0) -> float:
         self.metrics.reconcile_errors.labels(key.resource.kind, type(error).__name__).inc()
         return self.queue.fail(key, at_least_seconds)
+
+    async def _complain(self, key: ObjectKey, error: ClusterError) -> None:
+        """A refusal (a quota, a webhook, a missing permission) is for the parent's owner to read: an Event, once."""
+        parent = self.cache.objects.items.get(key)
+        if parent is not None:
+            with suppress(ClusterError):
+                await execute(self.cluster, parent, [Emit("Warning", "Refused", str(error))], self.now)
 
     async def _look(self, key: ObjectKey) -> float | None:
         """Observe, plan, execute; returns after how many seconds the clock wants it looked at again."""

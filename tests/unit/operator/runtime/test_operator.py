@@ -11,12 +11,20 @@ from typing import Any
 
 import pytest
 
-from modelyard_operator.cluster.api import ConflictError, NoAnswerError, ThrottledError, UnavailableError
+from modelyard_operator.cluster.api import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NoAnswerError,
+    ThrottledError,
+    UnavailableError,
+)
 from modelyard_operator.cluster.memory import Call, MemoryCluster
 from modelyard_operator.cluster.store import Store
 from modelyard_operator.kinds.actions import Action, Create, Requeue
 from modelyard_operator.kinds.objects import (
     CONFIG_MAPS,
+    EVENTS,
     LEASES,
     RAY_CLUSTERS,
     RAY_JOBS,
@@ -285,6 +293,24 @@ def test_a_fault_of_the_plan_concerns_one_object(caplog: pytest.LogCaptureFixtur
 
     virtual_time.run(case())
     assert "what is this" in caplog.text
+
+
+@pytest.mark.parametrize("refusal", [InvalidError("spec.x: no"), ForbiddenError("exceeded quota")])
+def test_what_the_server_refuses_is_told_to_the_owner_once_and_tried_again(refusal: Exception) -> None:
+    async def case() -> None:
+        store, calls = Store(now=now), Calls()
+        refuses = True
+        calls.fault = lambda _, call: refusal if refuses and str(call) == "create configmaps/n/a-stamp" else None
+        store.create(job("a"))
+        async with running(operator_of(store, calls)):
+            await asyncio.sleep(600)
+            events = [item for item in store.page(EVENTS).items if item["reason"] == "Refused"]
+            assert [(event["type"], event["message"]) for event in events] == [("Warning", str(refusal))]
+            refuses = False
+            await asyncio.sleep(61)
+            assert key_for(job("a")) in store.objects
+
+    virtual_time.run(case())
 
 
 def test_of_two_one_works_and_the_other_goes_on_at_once_when_it_stops() -> None:
