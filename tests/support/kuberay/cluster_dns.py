@@ -10,15 +10,18 @@ import socket
 import sys
 from typing import Any
 
+from support.kuberay.lifelines import die_with_parent
+
 _resolve = socket.getaddrinfo
 
 
 def main(address: str, module: str, *words: str) -> None:
-    """Resolve `*.svc.cluster.local` to `address`, then run the module with these words."""
+    """Resolve `*.svc` and `*.svc.cluster.local` to `address`, then run the module with these words."""
+    die_with_parent()
 
     def getaddrinfo(host: Any, *rest: Any, **named: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
-        inside = isinstance(name, str) and name.endswith(".svc.cluster.local")
+        inside = isinstance(name, str) and name.endswith((".svc", ".svc.cluster.local"))
         return _resolve(address if inside else host, *rest, **named)
 
     socket.getaddrinfo = getaddrinfo

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from support.kuberay.lifelines import die_with_parent
+
 REPLICA_RESOURCE = "modelyard_replica"  # what a worker Pod of ours has one of
 MOST_REPLICAS = 4
 LOOK_SECONDS = 0.2
@@ -24,6 +26,7 @@ LOOK_SECONDS = 0.2
 
 def main(folder: Path) -> None:
     """Deploy and watch, until killed."""
+    die_with_parent()
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     import ray
     from ray import serve
