@@ -121,15 +121,15 @@ def _template(parent: Json, job: Job, labels: dict[str, str], settings: Settings
         "env": _env(runtime, "cuda" if workers.resources.gpu else "cpu"),
         **({"envFrom": _plain_list(runtime.env_from)} if runtime.env_from else {}),
         "resources": {"limits": wanted, "requests": wanted},
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "volumeMounts": [mount for mount, _ in _volumes(parent, job, head)],
     }
     spec = {
-        **_placement(runtime),
+        **placement(runtime),
         "serviceAccountName": account_name(parent, job),
         # Only the driver speaks with the API server; an account of the user's may be there for a cloud's storage.
         "automountServiceAccountToken": head or runtime.service_account_name is not None,
-        "securityContext": _pod_security(),
+        "securityContext": pod_security(),
         "containers": [container],
         "volumes": [volume for _, volume in _volumes(parent, job, head)],
     }
@@ -143,14 +143,14 @@ def _submitter(labels: dict[str, str], runtime: RuntimeSpec, settings: Settings)
         **_image(runtime, settings),
         "env": [{"name": "HOME", "value": "/tmp"}],
         "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "256Mi"}},
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "volumeMounts": [{"name": "modelyard-tmp", "mountPath": "/tmp"}],
     }
     spec = {
-        **_placement(runtime),
+        **placement(runtime),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "securityContext": _pod_security(),
+        "securityContext": pod_security(),
         "containers": [container],
         "volumes": [{"name": "modelyard-tmp", "emptyDir": {}}],
     }
@@ -202,7 +202,7 @@ def _volumes(parent: Json, job: Job, head: bool) -> list[tuple[dict[str, Any], d
     runtime = runtime_of(job)
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     if job.spec.storage is not None:
-        pairs.append(_storage(job.spec.storage))
+        pairs.append(storage_volume(job.spec.storage))
     mounted = {volume.mount_path.rstrip("/") for volume in runtime.volumes}
     if "/tmp" not in mounted:
         pairs.append(({"name": "modelyard-tmp", "mountPath": "/tmp"}, {"name": "modelyard-tmp", "emptyDir": {}}))
@@ -219,13 +219,14 @@ def _volumes(parent: Json, job: Job, head: bool) -> list[tuple[dict[str, Any], d
     return pairs
 
 
-def _storage(storage: StorageSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+def storage_volume(storage: StorageSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The claim's (mount, volume)."""
     sub_path = {"subPath": storage.sub_path.strip("/")} if storage.sub_path and storage.sub_path.strip("./") else {}
     mount = {"name": "modelyard-storage", "mountPath": STORAGE_FOLDER, **sub_path}
     return mount, {"name": "modelyard-storage", "persistentVolumeClaim": {"claimName": storage.claim_name}}
 
 
-def _placement(runtime: RuntimeSpec) -> dict[str, Any]:
+def placement(runtime: RuntimeSpec) -> dict[str, Any]:
     """Where pods may run and what they may pull, in the pod spec's own words; what is not wished is left out."""
     wished = {
         "imagePullSecrets": _plain_list(runtime.image_pull_secrets),
@@ -246,7 +247,8 @@ def _plain_list(parts: Any) -> list[dict[str, Any]]:
     return [part.model_dump(mode="json", by_alias=True, exclude_none=True) for part in parts]
 
 
-def _pod_security() -> dict[str, Any]:
+def pod_security() -> dict[str, Any]:
+    """Whom the processes of a pod run as."""
     return {
         "runAsNonRoot": True,
         "runAsUser": USER_ID,
@@ -257,7 +259,8 @@ def _pod_security() -> dict[str, Any]:
     }
 
 
-def _container_security() -> dict[str, Any]:
+def container_security() -> dict[str, Any]:
+    """What a container may do: nothing beyond its own files."""
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

@@ -13,6 +13,7 @@ from typing import Any
 
 from modelyard_operator.kinds.names import INDEX_KEY, index_name
 from modelyard_operator.kinds.objects import Json
+from modelyard_operator.plan.reading import text, whole
 
 SCHEMA = 1
 _REFERENCE = re.compile(
@@ -79,11 +80,11 @@ def _pick(name: str, pick: str | None, document: Mapping[str, Any]) -> ModelVers
 def _document(index: Json) -> Mapping[str, Any] | str:
     """The index's document, or what is wrong with it."""
     data = index.get("data")
-    text = data.get(INDEX_KEY) if isinstance(data, Mapping) else None
-    if not text:
+    written = data.get(INDEX_KEY) if isinstance(data, Mapping) else None
+    if not written:
         return "is empty: the model has no version yet"
     try:
-        document = json.loads(text)
+        document = json.loads(written)
     except (ValueError, TypeError, RecursionError):
         return f"is damaged: {INDEX_KEY} is no JSON"
     if not isinstance(document, Mapping):
@@ -99,8 +100,8 @@ def _versions(name: str, document: Mapping[str, Any]) -> dict[int, ModelVersion]
     listed = document.get("versions")
     found: dict[int, ModelVersion] = {}
     for entry in listed if isinstance(listed, list) else ():
-        number, digest = (entry.get("version"), entry.get("digest")) if isinstance(entry, Mapping) else (None, None)
-        if _counts(number) and isinstance(digest, str) and _DIGEST.fullmatch(digest):
+        number, digest = whole(entry, "version"), text(entry, "digest")
+        if number > 0 and _DIGEST.fullmatch(digest):
             found[number] = ModelVersion(name, number, digest)
     return found
 
@@ -110,13 +111,7 @@ def _number(pick: str, document: Mapping[str, Any]) -> int | None:
     if pick.isdigit():
         return int(pick)
     aliases = document.get("aliases")
-    entry = aliases.get(pick) if isinstance(aliases, Mapping) else None
-    number = entry.get("version") if isinstance(entry, Mapping) else None
-    return number if _counts(number) else None
-
-
-def _counts(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and number > 0
+    return whole(aliases, pick, "version") or None
 
 
 def _known(document: Mapping[str, Any]) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.spec import ModelDeployment, ResourcesSpec, RuntimeSpec, StorageSpec
+from modelyard.spec import ModelDeployment, ResourcesSpec, RuntimeSpec
 from modelyard.spec.digests import canonical
 from modelyard_operator.kinds.names import DIGEST_ANNOTATION, STORAGE_FOLDER
 from modelyard_operator.kinds.settings import Settings
+from modelyard_operator.plan.rayjobs import container_security, placement, pod_resources, pod_security, storage_volume
 from modelyard_operator.plan.registry_index import ModelVersion
 
 SERVE_PORT = 8000
@@ -52,7 +53,7 @@ def _container(
     name: str, manifest: ModelDeployment, model: ModelVersion, resources: ResourcesSpec, settings: Settings
 ) -> dict[str, Any]:
     runtime = _runtime(manifest)
-    amounts = _amounts(resources, runtime.gpu_resource)
+    amounts = pod_resources(resources, 1, runtime.gpu_resource)
     container: dict[str, Any] = {
         "name": name,
         "image": runtime.image or settings.platform_image,
@@ -60,11 +61,7 @@ def _container(
         "env": _environment(manifest, model),
         "ports": [{"name": port, "containerPort": number, "protocol": "TCP"} for port, number in _PORTS],
         "resources": {"limits": amounts, "requests": amounts},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": container_security(),
         "volumeMounts": [mount for _, mount in _volumes(manifest)],
     }
     if runtime.env_from:
@@ -72,12 +69,6 @@ def _container(
     if runtime.image_pull_policy:
         container["imagePullPolicy"] = runtime.image_pull_policy
     return container
-
-
-def _amounts(resources: ResourcesSpec, gpu_resource: str) -> dict[str, str]:
-    """Limits, and requests that equal them: a replica is not evicted for what a neighbour needs."""
-    gpus = {gpu_resource: str(resources.gpu)} if resources.gpu else {}
-    return {"cpu": resources.cpu, "memory": resources.memory, **gpus, **dict(sorted(resources.extended.items()))}
 
 
 def _environment(manifest: ModelDeployment, model: ModelVersion) -> list[dict[str, Any]]:
@@ -94,26 +85,18 @@ def _volumes(manifest: ModelDeployment) -> list[tuple[dict[str, Any], dict[str, 
     """Volumes with their mounts. The yard is read, never written."""
     storage, runtime = manifest.spec.storage, _runtime(manifest)
     shared = {"medium": "Memory", "sizeLimit": runtime.shared_memory or SHARED_MEMORY}
-    found = [
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"name": "modelyard-shared-memory", "emptyDir": shared}, {"mountPath": "/dev/shm"}),
         ({"name": "modelyard-scratch", "emptyDir": {}}, {"mountPath": "/tmp"}),
     ]
     if storage is not None:
-        found.append((_claim(storage), _claim_mount(storage)))
-    for volume in runtime.volumes:
-        entry = canonical(volume)
+        mount, volume = storage_volume(storage)
+        found.append((volume, {**mount, "readOnly": True}))
+    for wish in runtime.volumes:
+        entry = canonical(wish)
         mount = {key: entry.pop(key) for key in ("mountPath", "readOnly") if key in entry}
         found.append((entry, mount))
     return [(volume, {"name": volume["name"], **mount}) for volume, mount in found]
-
-
-def _claim(storage: StorageSpec) -> dict[str, Any]:
-    return {"name": "modelyard-storage", "persistentVolumeClaim": {"claimName": storage.claim_name}}
-
-
-def _claim_mount(storage: StorageSpec) -> dict[str, Any]:
-    mount: dict[str, Any] = {"mountPath": STORAGE_FOLDER, "readOnly": True}
-    return mount if storage.sub_path is None else {**mount, "subPath": storage.sub_path}
 
 
 def _template(
@@ -121,25 +104,15 @@ def _template(
 ) -> dict[str, Any]:
     runtime = _runtime(manifest)
     spec: dict[str, Any] = {
+        **placement(runtime),
         "containers": [container],
         "volumes": [volume for volume, _ in _volumes(manifest)],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
     }
     if not is_head:  # the head's autoscaler asks the API server, with an account that KubeRay makes
         spec["automountServiceAccountToken"] = False
-    optional = {
-        "imagePullSecrets": canonical(runtime.image_pull_secrets),
-        "nodeSelector": dict(sorted(runtime.node_selector.items())),
-        "affinity": canonical(runtime.affinity),
-        "tolerations": canonical(runtime.tolerations),
-        "serviceAccountName": runtime.service_account_name,
-        "priorityClassName": runtime.priority_class_name,
-    }
-    spec |= {name: value for name, value in optional.items() if value}
+    if runtime.service_account_name:
+        spec["serviceAccountName"] = runtime.service_account_name
     return {
         "metadata": {
             "labels": {**runtime.labels, **labels},
