@@ -14,7 +14,7 @@ from modelyard.spec import FaultToleranceSpec, TrainingJob
 from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.conditions import is_over, is_true
 from modelyard_operator.kinds.observations import Observation
-from modelyard_operator.plan.accepting import Objection, objection, once_keys, taken_names
+from modelyard_operator.plan.accepting import Objection, objection, once_keys
 from modelyard_operator.plan.attempts import Attempt, newest_attempt, owned, record_key
 from modelyard_operator.plan.judging import (
     Active,
@@ -174,10 +174,9 @@ def _judged(case: Case, job: Job, judgement: Judgement) -> Decision:
 
 
 def _start(case: Case, job: Job, number: int, ledger: Ledger) -> Decision:
-    if case.refused is not None:
-        return Refuse(case.refused)
-    taken = next(taken_names(case.observation, job, number), None)
-    return Start(number, ledger) if taken is None else Refuse(taken)
+    """Start an attempt, unless something stands in its way now: a claim may have gone since the job was accepted."""
+    said = case.refused or objection(case.observation, job, number)
+    return Start(number, ledger) if said is None else Refuse(said)
 
 
 def _active(case: Case, job: Job, active: Active) -> Decision:

@@ -95,7 +95,9 @@ def _refuse(case: Case, decision: Refuse, status: dict[str, Any]) -> None:
     said = decision.objection
     true = {one["type"] for one in status["conditions"] if one["status"] == "True"}
     accepted = "Accepted" in true
-    status["phase"] = "Suspended" if "Suspended" in true else "Pending"
+    status["phase"] = "Suspended" if case.suspend and "Suspended" in true else "Pending"
+    if not case.suspend:
+        _resumed(case, status)
     if not accepted:  # an accepted spec is immutable: taking the word back would set it free
         _set(case, status, "Accepted", "False", said.reason, said.message)
     _set(case, status, "Progressing", "False", said.reason if accepted else Reason.NOT_RUNNING, said.message)
@@ -104,7 +106,9 @@ def _refuse(case: Case, decision: Refuse, status: dict[str, Any]) -> None:
 def _hold(case: Case, status: dict[str, Any]) -> None:
     _accept(case, status)
     status.update(phase="Suspended", lastFailure=_lasting(status))
-    words = "nothing runs, as spec.suspend wishes; everything committed is kept"
+    number = case.attempt.number
+    told = f"attempt {number} has stopped" if number else "nothing was started"
+    words = f"{told}, as spec.suspend wishes; everything committed is kept"
     _set(case, status, "Progressing", "False", Reason.SUSPENDED, words)
     _set(case, status, "Suspended", "True", Reason.SUSPENDED, words)
 

@@ -271,6 +271,20 @@ def test_resume_makes_a_new_attempt_that_counts_no_failure() -> None:
     assert w.status["phase"] == "Training"
 
 
+def test_every_stop_is_told_of() -> None:
+    w = begun()
+    for attempt in (1, 2):
+        w.edit(suspend=True)
+        w.settle()
+        w.tick(120)
+        w.settle()
+        w.tick(60)
+        w.edit(suspend=False)
+        w.settle()
+        w.run(attempt + 1)
+    assert [reason for _, reason in w.events()].count("Suspended") == 2
+
+
 def test_a_driver_that_does_not_stop_is_cut_off_after_two_minutes() -> None:
     w = begun()
     w.edit(suspend=True)

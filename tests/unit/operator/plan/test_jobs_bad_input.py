@@ -209,6 +209,18 @@ def test_a_rayjob_of_somebody_else_in_the_next_attempts_place_stops_it_in_words(
     assert w.status["attempts"] == 2
 
 
+def test_a_claim_that_goes_while_the_job_is_suspended_is_missed_at_the_resume() -> None:
+    w = world(job(suspend=True))
+    w.settle()
+    w.store.delete(claim_key())
+    w.edit(suspend=False)
+    w.settle()
+    assert (w.condition("Progressing"), w.status["phase"]) == (("False", "StorageNotReady"), "Pending")
+    assert w.condition("Suspended") == ("False", "Resumed")
+    w.store.create(claim())
+    taken(w)
+
+
 def test_an_index_that_is_not_the_registrys_is_refused() -> None:
     w = world(None, config_map("modelyard-model-small"))
     assert "modelyard-model-small" in refused(w, "NameTaken")
