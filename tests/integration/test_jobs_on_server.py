@@ -32,7 +32,7 @@ from modelyard_operator.kinds.objects import (
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.plan import interest, plan
 from support.apiserver import ApiServer, Namespace
-from support.job_worlds import SETTINGS, claim, failure, job
+from support.job_worlds import SETTINGS, claim, failure, job, world
 
 RUNTIME: dict[str, Any] = {
     "image": "example.test/mine:1",
@@ -163,3 +163,16 @@ def test_every_step_of_a_jobs_life_settles_on_the_server(api_server: ApiServer, 
             await story(Played(cluster, namespace.name))
 
     asyncio.run(play())
+
+
+def test_kuberays_schema_knows_every_field_of_the_rayjob(api_server: ApiServer, namespace: Namespace) -> None:
+    """A field that a schema does not know is dropped without a word, unless one asks for strictness."""
+    made = world(job(runtime=RUNTIME))
+    made.settle()
+    rayjob = made.store.get(made.rayjob())
+    metadata = {**rayjob["metadata"], "namespace": namespace.name, "ownerReferences": []}
+    for name in ("uid", "resourceVersion", "creationTimestamp", "generation"):
+        del metadata[name]
+    path = f"/apis/ray.io/v1/namespaces/{namespace.name}/rayjobs?dryRun=All&fieldValidation=Strict"
+    taken = api_server.request("POST", path, {**rayjob, "metadata": metadata})
+    assert taken["spec"]["entrypoint"] == rayjob["spec"]["entrypoint"]

@@ -11,6 +11,7 @@ from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan.manifests import Refused, job_of
 from modelyard_operator.plan.rayjobs import rayjob
 from support.job_worlds import NAMESPACE, evaluation, job
+from support.kuberay.validation import rayjob_fault
 
 
 def rendered(value: dict[str, Any], attempt: int = 1) -> dict[str, Any]:
@@ -194,6 +195,13 @@ def test_the_same_manifest_is_the_same_bytes() -> None:
     other["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
     other["status"] = {"phase": "Training"}
     assert json.dumps(rendered(value), sort_keys=True) == json.dumps(rendered(other), sort_keys=True)
+
+
+@pytest.mark.parametrize("value", [job(), evaluation(), job(runtime={"queue": "gold"})], ids=["job", "ej", "queued"])
+def test_kuberay_finds_no_fault_in_it_suspended_or_not(value: dict[str, Any]) -> None:
+    made = rendered(value)
+    assert rayjob_fault(made) == ""
+    assert rayjob_fault({**made, "spec": {**made["spec"], "suspend": True}}) == "", "as a queue sets it"
 
 
 def test_defaults_that_a_server_fills_in_change_nothing() -> None:
