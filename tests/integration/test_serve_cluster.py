@@ -26,6 +26,7 @@ import transformers
 
 from modelyard.registry import open_registry
 from modelyard.yard import open_yard
+from modelyard_operator.plan.deployment_facts import fault_of
 from support.deployment_worlds import World, deployment
 from support.gateways import wait_until
 from support.tiny_models import write_tiny_model
@@ -58,14 +59,14 @@ class Node:
         rendered: dict[str, Any] = json.loads(self.world.service["spec"]["serveConfigV2"])
         return rendered
 
-    def deploy(self, config: dict[str, Any]) -> dict[str, str]:
+    def deploy(self, config: dict[str, Any]) -> dict[str, Any]:
         """Send a config; the application's status when it has come to rest."""
         stdin, stdout = (cast_pipe(pipe) for pipe in (self.process.stdin, self.process.stdout))
         stdin.write(json.dumps(config) + "\n")
         stdin.flush()
         line = next((line for line in stdout if line.startswith("{")), "")  # Ray may have words of its own there
         assert line, (self.root / "node.log").read_text()
-        status: dict[str, str] = json.loads(line)["modelyard"]
+        status: dict[str, Any] = json.loads(line)["modelyard"]
         return status
 
 
@@ -201,7 +202,7 @@ def test_the_config_of_another_version_changes_nothing_in_this_cluster(node: Nod
     node.world.index(2, stable=2)
     status = node.deploy(node.config())
     assert status["status"] == "DEPLOY_FAILED"
-    assert "small@2 gets a cluster of its own" in status["message"]
+    assert fault_of(status) == "the pods of this cluster serve small@1; small@2 gets a cluster of its own"
     assert httpx.get(f"{node.url}/health").headers["x-modelyard-version"] == "small@1"
 
 
@@ -211,7 +212,8 @@ def test_a_version_whose_bytes_are_not_those_that_were_pinned_does_not_come_up(n
     config["applications"][0]["args"]["digest"] = ZERO
     status = node.deploy(config)
     assert status["status"] == "DEPLOY_FAILED", status
-    assert f"the deployment pins {ZERO}" in status["message"]
+    standing = node.config()["applications"][0]["args"]["digest"]
+    assert fault_of(status) == f"small@1 has the digest {standing}, the deployment pins {ZERO}"
 
 
 def test_nothing_is_left(node: Node) -> None:

@@ -2,9 +2,9 @@
 
     python -m support.serve_node TEMP_FOLDER PORT      {"applications": […], …} per line on stdin
 
-It answers each config with a line of JSON once its applications have come to rest: {name: {status, message}}. Proxies
-listen on loopback at PORT instead of where the config says, since Serve takes that only when it starts. The end of
-stdin stops it.
+It answers each config with a line of JSON once its applications have come to rest: {name: {status, message, …}}.
+Proxies listen on loopback at PORT instead of where the config says, since Serve takes that only when it starts. The
+end of stdin stops it.
 """
 
 from __future__ import annotations
@@ -51,14 +51,22 @@ def deploy(config: dict[str, Any], port: int) -> None:
     time.sleep(0.5)  # the controller notes that it deploys before it tells it
 
 
-def rested() -> dict[str, dict[str, str]]:
+def as_kuberay_tells(app: Any) -> dict[str, Any]:
+    """`applicationStatuses` of a RayService."""
+    deployments = {
+        name: {"status": str(one.status.value), "message": one.message} for name, one in app.deployments.items()
+    }
+    return {"status": str(app.status.value), "message": app.message, "serveDeploymentStatuses": deployments}
+
+
+def rested() -> dict[str, dict[str, Any]]:
     """Statuses, when none is on its way any more."""
     from ray import serve
 
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         found = serve.status().applications
-        told = {name: {"status": str(app.status.value), "message": app.message} for name, app in found.items()}
+        told = {name: as_kuberay_tells(app) for name, app in found.items()}
         if (told and {app["status"] for app in told.values()} <= RESTING) or time.monotonic() > deadline:
             return told
         time.sleep(0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -31,8 +32,8 @@ from modelyard_operator.kinds.objects import (
 from modelyard_operator.kinds.observations import Observation, Probe
 from modelyard_operator.plan.manifests import Refused, manifest_of
 from modelyard_operator.plan.pods import PodFact, pod_fact
-from modelyard_operator.plan.rayservices import APPLICATION, RESTART_ANNOTATION, wish_digest, wished_suspend
-from modelyard_operator.plan.reading import dig, listed, mapping, moment, text, whole
+from modelyard_operator.plan.rayservices import APPLICATION, DEPLOYMENT, RESTART_ANNOTATION, wish_digest, wished_suspend
+from modelyard_operator.plan.reading import clipped, dig, listed, mapping, moment, text, whole
 from modelyard_operator.plan.registry_index import ModelVersion, Unresolved, model_of, resolve
 from modelyard_operator.plan.rollouts import Side, Standing, Target
 from modelyard_operator.plan.serving_pods import SERVE_PORT
@@ -42,6 +43,7 @@ MODEL_DIGEST_ANNOTATION = f"{GROUP}/model-digest"
 SINCE_ANNOTATION = f"{GROUP}/rollout-started"
 FAILED_ANNOTATION = f"{GROUP}/rolled-back-from"  # what was given up and why, as JSON
 GOOD_KEY = "last-good.json"
+_ERROR = re.compile(r"(?:[a-z_]\w*\.)*\w*(?:Error|Exception): (.+)")  # a traceback's last line
 _OURS = (RAY_SERVICES, CONFIG_MAPS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS)
 
 
@@ -310,12 +312,22 @@ def _side(observation: Observation, service: Json, name: str) -> Side | None:
     cluster = observation.get(key(observation.parent, RAY_CLUSTERS, cluster_name))
     template = ("spec", "headGroupSpec", "template", "metadata", "annotations", DIGEST_ANNOTATION)
     application = mapping(status, "applicationStatuses", APPLICATION)
-    fault = ""
-    if text(application, "status") == "DEPLOY_FAILED":
-        fault = " ".join((text(application, "message") or "Serve could not deploy it").split())[:1024]
+    fault = fault_of(application) if text(application, "status") == "DEPLOY_FAILED" else ""
     fact = _pod_fact(observation, cluster)
     blame = fact.failure.failure_class if fact is not None else "Internal"
     return Side(text(cluster, *template), fault, fact.failure.message if fact is not None else "", blame)
+
+
+def fault_of(application: Mapping[str, Any]) -> str:
+    """Why Serve could not deploy an application, in one line: the last error of the traceback that it tells.
+
+    Of a replica that cannot start the deployment's message says it, and the application's only names the deployment.
+    """
+    replica = text(application, "serveDeploymentStatuses", DEPLOYMENT, "message")
+    told = [text(application, "message"), replica] if replica else [text(application, "message")]
+    lines = [" ".join(line.split()) for words in told for line in words.splitlines() if line.strip()]
+    errors = [found[1] for line in lines if (found := _ERROR.match(line))]
+    return clipped((errors or lines or ["Serve could not deploy it"])[-1], 1024)
 
 
 def _pod_fact(observation: Observation, cluster: Json | None) -> PodFact | None:

@@ -21,6 +21,7 @@ from modelyard_operator.kinds.objects import (
     ObjectKey,
 )
 from modelyard_operator.kinds.settings import Settings
+from modelyard_operator.plan.deployment_facts import fault_of
 from support.deployment_worlds import NAMESPACE, PLACE, World, deployment, digest
 from support.kuberay import Script
 from support.kuberay.scripts import COMES_UP, DEPLOY_FAILS, NEVER_HEALTHY, SICKENS
@@ -119,6 +120,42 @@ def test_a_version_that_does_not_come_up_is_rolled_back_and_not_tried_again(scri
     version = world.store.version
     world.later(1000)
     assert world.store.version == version, "not tried again"
+
+
+TRACEBACK = """Deploying app 'modelyard' failed with exception:
+Traceback (most recent call last):
+  File "/app/modelyard/serve/cluster.py", line 66, in read_arguments
+    raise InvalidInputError(words)
+modelyard.errors.InvalidInputError: the pods of this cluster serve small@1
+"""
+CHAINED = """The deployment failed to start 3 times in a row. See controller logs for details. Error:
+ray.exceptions.RayTaskError(IntegrityError): ray::ServeReplica.initialize() (pid=7)
+OSError: [Errno 5] Input/output error
+
+During handling of the above exception, another exception occurred:
+
+modelyard.errors.StorageError: cannot read model.safetensors
+RuntimeError: cannot read model.safetensors
+"""
+
+
+@pytest.mark.parametrize(
+    ("application", "words"),
+    [
+        ({}, "Serve could not deploy it"),
+        ({"message": "  \n "}, "Serve could not deploy it"),
+        ({"message": "no such\n import path"}, "import path"),
+        ({"message": TRACEBACK}, "the pods of this cluster serve small@1"),
+        (
+            {"message": "Failed to update the deployments ['replica'].",
+             "serveDeploymentStatuses": {"replica": {"status": "DEPLOY_FAILED", "message": CHAINED}}},
+            "cannot read model.safetensors",
+        ),
+        ({"message": "x" * 9000}, "x" * 1021 + "…"),
+    ],
+)  # fmt: skip
+def test_why_serve_gave_up_is_one_line(application: dict[str, Any], words: str) -> None:
+    assert fault_of(application) == words
 
 
 def test_after_a_roll_back_another_version_is_tried_and_the_given_up_one_once_it_is_wished_anew() -> None:
