@@ -126,7 +126,7 @@ def _yaml(value: Any) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.width = 120
+    yaml.width = 4096  # a folded line would end in a blank
     out = io.StringIO()
     yaml.dump(value, out)
     return out.getvalue()

@@ -115,8 +115,9 @@ def without(schema: Schema, keyword: str) -> Schema:
 
 
 def _joined(meaning: str, summary: str) -> str:
-    """What a field is for, then what its class says, unless that says the same."""
-    first, second = (text.rstrip(".") for text in (meaning, summary))
-    if not second or first.lower() in second.lower():
-        return summary or meaning
-    return meaning if second.lower() in first.lower() else f"{meaning} {summary}"
+    """What a field is for, then what its class says; where both begin alike, what the class says in its place."""
+    opening, dot, rest = meaning.partition(". ")
+    first, second = (text.lower().rstrip(".") for text in (opening, summary))
+    if first in second or first.split()[:5] == second.split()[:5]:
+        return f"{summary} {rest}" if dot else summary
+    return meaning if second in meaning.lower() else f"{meaning} {summary}"
