@@ -29,7 +29,7 @@ from modelyard_operator.plan.decisions import (
 )
 from modelyard_operator.plan.judging import Active
 from modelyard_operator.plan.pods import WAITING_CLASSES
-from modelyard_operator.plan.reading import clipped, listed, mapping, rfc3339, text
+from modelyard_operator.plan.reading import clipped, dig, listed, mapping, rfc3339, text
 
 _STAGES = {
     "prepare": ("Preparing", Reason.PREPARING),
@@ -166,13 +166,18 @@ def _close(case: Case, decision: Close, status: dict[str, Any]) -> None:
     failure = decision.ledger.seen if decision.ledger.outcome == "Failed" else None
     if failure is not None:
         status["lastFailure"] = failure.to_dict()
-    if case.suspend:
+    attempt, number = case.attempt, case.attempt.number
+    # KubeRay's finalizer holds a RayJob until its driver was told; without one it is gone when it is deleted.
+    held = attempt.rayjob is not None and bool(dig(attempt.rayjob, "metadata", "finalizers"))
+    lingers = held and not attempt.ended_by_kuberay
+    if case.suspend and not lingers:
         _hold(case, status)
         return
     _accept(case, status)
-    number = case.attempt.number
     status.update(phase="Pending", attempts=number)
-    if failure is None:
+    if case.suspend:
+        _go_on(case, Active(Reason.STOPPING, "the RayJob is being deleted"), number, status)
+    elif failure is None:
         words = f"attempt {number} was stopped on purpose; attempt {number + 1} goes on from its newest commit"
         _go_on(case, Active(Reason.RESUMED, words), 0, status)
     else:
@@ -202,9 +207,12 @@ def _passed(case: Case, document: StatusDocument, status: dict[str, Any]) -> Non
     if document.verdict is None:
         return
     told = next((one.message for one in document.conditions if one.type == "Passed"), "")
-    states: dict[str, ConditionStatus] = {"Passed": "True", "Failed": "False"}
-    reason = Reason.GATES_PASSED if document.verdict == "Passed" else Reason.GATE_FAILED
-    _set(case, status, "Passed", states.get(document.verdict, "Unknown"), reason, clipped(told, 4096))
+    states: dict[str, tuple[ConditionStatus, Reason]] = {
+        "Passed": ("True", Reason.GATES_PASSED),
+        "Failed": ("False", Reason.GATE_FAILED),
+    }
+    state, reason = states.get(document.verdict, ("Unknown", Reason.NO_VERDICT))
+    _set(case, status, "Passed", state, reason, clipped(told, 4096))
 
 
 def _fail(case: Case, decision: Fail, status: dict[str, Any]) -> None:

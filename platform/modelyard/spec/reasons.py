@@ -83,7 +83,7 @@ class Reason(StrEnum):
     RUN_FAILED = "RunFailed"
     """The run failed in a way that trying again does not mend; `lastFailure` says why."""
     NO_VERDICT = "NoVerdict"
-    """The evaluation ended without a verdict that could be read."""
+    """The evaluation could not decide: too little was measured, or measuring failed. Look at the run's report."""
 
 
 def meanings() -> dict[Reason, str]:

@@ -91,6 +91,17 @@ def test_an_evaluation_is_complete_with_its_verdict() -> None:
     assert w.status["verdict"] == "Passed"
 
 
+@pytest.mark.parametrize("verdict", ["Inconclusive", "Error"])
+def test_an_evaluation_that_could_not_decide_is_complete_and_says_so(verdict: str) -> None:
+    w = world(evaluation())
+    w.settle()
+    w.run()
+    w.driver("Succeeded", verdict=verdict)
+    w.kuberay("Failed", "FAILED", reason="AppFailed")  # exit code 4
+    w.settle()
+    assert (w.condition("Complete"), w.condition("Passed")) == (("True", "VerdictReached"), ("Unknown", "NoVerdict"))
+
+
 def test_a_verdict_that_cannot_be_read_is_asked_for_again() -> None:
     w = world(evaluation())
     w.settle()
@@ -294,6 +305,36 @@ def test_a_driver_that_does_not_stop_is_cut_off_after_two_minutes() -> None:
     w.tick(1)
     w.settle()
     assert (w.names(RAY_JOBS), w.condition("Suspended")) == ([], ("True", "Suspended"))
+
+
+def test_it_is_not_suspended_while_the_rayjob_that_was_cut_off_is_still_there() -> None:
+    w = begun()
+    w.store.patch(w.rayjob(), {"metadata": {"finalizers": ["ray.io/rayjob-finalizer"]}})
+    w.edit(suspend=True)
+    w.settle()
+    w.tick(120)
+    w.settle()
+    assert (w.status["phase"], w.condition("Progressing")) == ("Pending", ("True", "Stopping"))
+    assert w.condition("Suspended") == ("", "")
+    w.store.patch(w.rayjob(), {"metadata": {"finalizers": None}})
+    w.settle()
+    assert w.condition("Suspended") == ("True", "Suspended")
+
+
+def test_the_next_attempt_waits_for_a_rayjob_that_will_not_go() -> None:
+    w = begun()
+    w.store.patch(w.rayjob(), {"metadata": {"finalizers": ["ray.io/rayjob-finalizer"]}})
+    w.edit(suspend=True)
+    w.settle()
+    w.tick(120)
+    w.settle()
+    w.edit(suspend=False)
+    w.tick(3600)
+    w.settle()
+    assert w.names(RAY_JOBS) == [w.rayjob(1).name]
+    w.store.patch(w.rayjob(), {"metadata": {"finalizers": None}})
+    w.settle()
+    assert w.names(RAY_JOBS) == [w.rayjob(2).name]
 
 
 @pytest.mark.parametrize("deployment", ["", "Initializing", "Suspended"])
