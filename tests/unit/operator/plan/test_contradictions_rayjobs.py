@@ -47,6 +47,36 @@ def test_3860_a_head_that_restarts_loses_the_job_which_is_tried_again() -> None:
     assert (w.status["attempts"], w.names(RAY_JOBS)) == (2, [w.rayjob(2).name])
 
 
+def test_3903_a_submitter_that_ended_without_a_word_of_ray_is_a_failure_that_kuberay_wrote_itself() -> None:
+    w = begun()
+    w.kuberay("Failed", "FAILED", reason="JobDeploymentStatusTransitionGracePeriodExceeded")
+    w.settle()
+    assert "GracePeriodExceeded" in w.status["lastFailure"]["message"]
+    w.tick(10)
+    w.settle()
+    assert w.status["attempts"] == 2
+
+
+def test_4217_a_hung_job_is_running_until_kuberay_says_otherwise() -> None:
+    w = begun()
+    w.tick(3600)
+    assert w.step() == []
+    assert w.status["phase"] == "Training"
+
+
+def test_3525_kuberay_itself_retries_nothing() -> None:
+    spec = begun().store.get(begun().rayjob())["spec"]
+    assert (spec["backoffLimit"], spec["submissionMode"]) == (0, "K8sJobMode")
+
+
+def test_kueue_1844_only_the_rayjob_is_queued_not_its_pods() -> None:
+    w = world(job(runtime={"queue": "gold"}))
+    w.settle()
+    made = w.store.get(w.rayjob())
+    assert made["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gold"
+    assert "kueue" not in json.dumps(made["spec"])
+
+
 def test_4914_status_checks_that_time_out_end_the_attempt_though_kuberay_never_retries() -> None:
     w = begun()
     w.kuberay("Failed", "RUNNING", reason="JobStatusCheckTimeoutExceeded")
