@@ -358,12 +358,14 @@ def test_labels_select(server: Server, selector: str, names: list[str]) -> None:
     server.run(case)
 
 
-async def watched(cluster: Cluster, server: Server, version: str, count: int, labels: str = "") -> list[WatchEvent]:
-    """The first so many changes of ConfigMaps."""
+async def watched(
+    cluster: Cluster, server: Server, version: str, count: int, labels: str = "", resource: Resource = CONFIG_MAPS
+) -> list[WatchEvent]:
+    """The first so many changes of a kind."""
     found: list[WatchEvent] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
         async for event in cluster.watch(
-            CONFIG_MAPS, namespace=server.namespace, labels=labels, resource_version=version, timeout_seconds=30
+            resource, namespace=server.namespace, labels=labels, resource_version=version, timeout_seconds=30
         ):
             found.append(event)
             if len(found) == count:
@@ -429,12 +431,12 @@ def test_a_watch_ends_by_itself_and_bookmarks_where_it_was(server: Server) -> No
 
 def test_a_watch_from_too_long_ago_is_gone(server: Server) -> None:
     async def case(cluster: Cluster) -> None:
-        await cluster.create(server.config_map("one"))
-        await cluster.create(server.config_map("two"))
+        for name in ("one", "two"):
+            await cluster.create(server.ray_job(name))
         if isinstance(cluster, MemoryCluster):
             cluster.store.compact()
-        with pytest.raises(GoneError):
-            await watched(cluster, server, "1", 1)
+        with pytest.raises(GoneError):  # 1 is from before the kind was installed
+            await watched(cluster, server, "1", 1, resource=RAY_JOBS)
 
     server.run(case)
 
