@@ -251,7 +251,8 @@ def _accept(case: Case, status: dict[str, Any]) -> None:
 
 def _go_on(case: Case, active: Active, number: int, status: dict[str, Any]) -> None:
     _resumed(case, status)
-    said = [f"attempt {number}" if number else "", active.message, case.attempt.report.complaint if number else ""]
+    complaint = case.attempt.report.complaint if number == case.attempt.number else ""
+    said = [f"attempt {number}" if number else "", active.message, complaint]
     words = ": ".join(part for part in said if part)
     going: ConditionStatus = "False" if active.reason is Reason.QUEUED else "True"
     _set(case, status, "Progressing", going, active.reason, words)

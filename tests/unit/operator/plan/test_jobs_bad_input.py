@@ -291,6 +291,18 @@ def test_a_document_that_cannot_be_read_is_told_of_and_what_was_known_stays(writ
     assert w.condition("Complete") == ("True", "Completed")
 
 
+def test_the_next_attempt_does_not_complain_of_the_last_ones_document() -> None:
+    w = world()
+    w.settle()
+    w.run()
+    w.write("{")
+    w.kuberay("Failed", "FAILED", reason="AppFailed")
+    w.settle()
+    w.tick(10)
+    assert w.settle() == 1
+    assert w.message("Progressing") == "attempt 2: KubeRay has not looked at the RayJob yet"
+
+
 def test_numbers_that_json_lacks_never_reach_the_server() -> None:
     w = world()
     w.settle()
