@@ -23,9 +23,13 @@ Resolve = Callable[[str], Awaitable[tuple[str, int] | None]]
 async def services(resolve: Resolve) -> AsyncIterator[str]:
     """Answer for Services as long as the `with` lasts; yields the address. `resolve` says who answers for a name."""
 
+    connections: set[asyncio.Task[None] | None] = set()
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+        connections.add(asyncio.current_task())
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await _hand_on(reader, writer, resolve)
+        connections.discard(asyncio.current_task())
         writer.close()
 
     address = f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(256)}.{secrets.randbelow(250) + 2}"
@@ -34,6 +38,10 @@ async def services(resolve: Resolve) -> AsyncIterator[str]:
         yield address
     finally:
         server.close()
+        ending = [connection for connection in connections if connection is not None]
+        for connection in ending:  # kept alive by who asked
+            connection.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
 
 async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, resolve: Resolve) -> None:
