@@ -1,0 +1,81 @@
+"""The operator dies, is refused, is not answered, loses its watches, at every single call: nothing comes out otherwise.
+
+Its real runtime on the twin in virtual time; see `support.crashes`. Another process would find no more than what the
+server holds, and neither does the operator that starts anew here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from modelyard_operator.cluster.observing import LOOKED_AT
+from support.crashes import plans
+from support.crashes.faults import Fault, lagging
+from support.crashes.scenarios import SCENARIOS
+from support.crashes.stages import Scenario, Stage
+from support.crashes.trials import Report, try_all
+from support.crashes.verdicts import differences
+
+_LAGS = (1, 4, 12, 40)  # writes
+_reports: dict[str, Report] = {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet() -> Iterator[None]:
+    """Thousands of warnings about planted faults help nobody."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+    plans.forget()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_fault_at_every_call_leads_to_the_same_end(name: str) -> None:
+    plans.forget()
+    report = _reports[name] = try_all(SCENARIOS[name])
+    assert not report.faults, f"{len(report.faults)} of {report.num_trials}:\n" + "\n".join(report.faults[:20])
+    assert report.num_rejoined > report.num_trials / 2, (
+        "an undisturbed run and one that was mended are hardly ever alike"
+    )
+
+
+def test_how_many_there_were(capsys: pytest.CaptureFixture[str]) -> None:
+    if _reports.keys() != SCENARIOS.keys():
+        pytest.skip("not all scenarios were played in this session")
+    kinds = sum((report.tried for report in _reports.values()), Counter[Fault]())
+    with capsys.disabled():
+        print(f"\n{sum(kinds.values())} faults in {len(_reports)} scenarios: ", end="")
+        print(", ".join(f"{number} x {fault.value}" for fault, number in kinds.items()))
+    assert set(kinds) == set(Fault)
+    assert sum(kinds.values()) > 4000
+
+
+@pytest.mark.parametrize("lag", _LAGS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_cache_that_lags_behind_makes_no_duplicate(name: str, lag: int) -> None:
+    chance = random.Random(f"{name} {lag}")
+    late = {resource: chance.randrange(lag + 1) for resource in LOOKED_AT}
+    with Stage(steady(SCENARIOS[name]), door=lagging(late)) as stage:
+        stage.play()
+    assert not list(differences(steady_end(name), stage))
+
+
+def steady(scenario: Scenario) -> Scenario:
+    """KubeRay acts in every second: who sees things late must not be late only because nobody acted for long."""
+    moves = ((move,) if callable(move) else (1.0,) * round(move) for move in scenario.course)
+    return replace(scenario, course=(*itertools.chain(*moves), *(1.0,) * 10))
+
+
+@cache
+def steady_end(name: str) -> Stage:
+    """The end of the undisturbed run, played once."""
+    with Stage(steady(SCENARIOS[name])) as stage:
+        return stage.play()
