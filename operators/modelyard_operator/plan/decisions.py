@@ -245,11 +245,13 @@ def _after(case: Case, job: Job) -> Decision:
     assert ledger.ended is not None  # that is what closed means
     late = case.now - ledger.ended >= CLUSTER_PATIENCE
     settled = attempt.rayjob is None or late or not (attempt.clusters or attempt.leaving)
-    cut = attempt.rayjob is not None and not attempt.ended_by_kuberay
+    at_work = attempt.rayjob is not None and not attempt.ended_by_kuberay
+    if at_work and not attempt.leaving:  # it was to be cut off, and was not: its pods have their time from now on
+        return Close(ledger.amended(ended=case.now.replace(microsecond=0)), cut=True)
     if case.suspend:
-        return Hold() if attempt.rayjob is None else Close(ledger, cut=cut or settled)
-    if cut or not settled or case.now < ledger.ended + pause(attempt):
-        return Close(ledger, cut)
+        return Hold() if attempt.rayjob is None else Close(ledger, cut=settled)
+    if at_work or not settled or case.now < ledger.ended + pause(attempt):
+        return Close(ledger, cut=False)
     return _deadline(case, job) or _start(case, job, attempt.number + 1, ledger.following())
 
 

@@ -20,7 +20,8 @@ from modelyard_operator.kinds.objects import (
     ObjectKey,
     owner_reference,
 )
-from support.job_worlds import NAMESPACE, World, evaluation, failure, job, world
+from modelyard_operator.plan import plan
+from support.job_worlds import NAMESPACE, SETTINGS, World, evaluation, failure, job, world
 
 TEMPORARY = (RAY_JOBS, ROLES, ROLE_BINDINGS, SERVICE_ACCOUNTS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS)
 OOM = {"containerStatuses": [{"name": "ray-worker", "lastState": {"terminated": {"reason": "OOMKilled"}}}]}
@@ -319,6 +320,23 @@ def test_it_is_not_suspended_while_the_rayjob_that_was_cut_off_is_still_there() 
     w.store.patch(w.rayjob(), {"metadata": {"finalizers": None}})
     w.settle()
     assert w.condition("Suspended") == ("True", "Suspended")
+
+
+def test_a_crash_between_remembering_and_deleting_leaves_nobody_at_work() -> None:
+    w = begun()
+    w.edit(suspend=True)
+    w.settle()
+    w.tick(120)
+    seen = w.observation()
+    w.do(seen, plan(seen, SETTINGS)[:1])  # the account is closed, and that is all
+    w.edit(suspend=False)
+    w.tick(3600)
+    assert w.settle() == 1
+    assert w.names(RAY_JOBS) == []
+    assert w.requeue() == 40
+    w.tick(40)
+    w.settle()
+    assert w.names(RAY_JOBS) == [w.rayjob(2).name]
 
 
 def test_the_next_attempt_waits_for_a_rayjob_that_will_not_go() -> None:
