@@ -76,17 +76,22 @@ def _cluster(owner: Json, name: str, spec: Json) -> dict[str, Any]:
 
 def hash_of(spec: Json, groups: int | None = None) -> str:
     """Of a spec without what scaling and queueing change; of its first `groups` worker groups only, when told so."""
-    bare = copy.deepcopy(dict(spec))
-    for field in ("suspend", "upgradeStrategy"):
-        bare.pop(field, None)
-    bare["workerGroupSpecs"] = list(bare.get("workerGroupSpecs", ()))[:groups]
-    for group in bare["workerGroupSpecs"]:
-        for field in _UNHASHED:
-            group.pop(field, None)
-    for group in (bare["headGroupSpec"], *bare["workerGroupSpecs"]):
-        for field in ("tolerations", "schedulingGates"):
-            group["template"]["spec"].pop(field, None)
+    groups_kept = list(spec.get("workerGroupSpecs", ()))[:groups]
+    bare = {
+        **_without(spec, "suspend", "upgradeStrategy"),
+        "headGroupSpec": _unscheduled(spec["headGroupSpec"]),
+        "workerGroupSpecs": [_unscheduled(_without(group, *_UNHASHED)) for group in groups_kept],
+    }
     return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _unscheduled(group: Json) -> dict[str, Any]:
+    template = group["template"]
+    return {**group, "template": {**template, "spec": _without(template["spec"], "tolerations", "schedulingGates")}}
+
+
+def _without(item: Json, *fields: str) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name not in fields}
 
 
 def next_cluster(cluster: Json, pods: Sequence[Json], has_service: bool, now: datetime, names: Names) -> list[Write]:
