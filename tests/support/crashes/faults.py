@@ -49,9 +49,9 @@ AT_CALLS = tuple(Fault)
 AT_EVENTS = (Fault.dies_before, Fault.dropped)
 _AFTER = (Fault.dies_after, Fault.stays_away, Fault.timed_out)
 _REFUSALS: dict[Fault, Callable[[str], Exception]] = {
-    Fault.conflict: lambda words: ConflictError(words),
+    Fault.conflict: ConflictError,
     Fault.throttled: lambda words: ThrottledError(words, RETRY_AFTER_SECONDS),
-    Fault.failed: lambda words: UnavailableError(words),
+    Fault.failed: UnavailableError,
 }
 
 

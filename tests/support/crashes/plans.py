@@ -1,4 +1,4 @@
-"""The operator's plan, remembered: it is pure, so an equal observation gives an equal plan. Thousands of runs share them."""
+"""The operator's plan, remembered: it is pure, so an equal observation gives an equal plan, in thousands of runs."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def _name_taken() -> Scenario:
     base = base_name({"metadata": {"name": "small", "uid": _uid_of_what_comes_next()}})
     key = ObjectKey(CONFIG_MAPS, NAMESPACE, base)
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": base, "namespace": NAMESPACE}}
-    course = (creates(job()), *_seconds(5), deletes(key), *_seconds(9))
+    course: tuple[Deed | float, ...] = (creates(job()), *_seconds(5), deletes(key), *_seconds(9))
     return Scenario(course, (claim(), theirs), Script(jobs={"small": (_RUNS_ON,)}))
 
 
@@ -154,18 +154,20 @@ SCENARIOS: Mapping[str, Scenario] = {
     "retries used up": _training((_WORKER_LOST,), *_seconds(9), 5.0, 5.0, *_seconds(12), 60.0, shared=16,
          faultTolerance={"maxRestarts": 1}),
     "suspend": _training((_RUNS_ON,), *_seconds(5), edits(JOB, suspend=True), *_seconds(8), 60.0, shared=5),
-    "suspend before the driver starts": _training((played.NO_IMAGE,), *_seconds(6), edits(JOB, suspend=True), *_seconds(8),
-         60.0, shared=1),
+    "suspend before the driver starts": _training((played.NO_IMAGE,), *_seconds(6), edits(JOB, suspend=True),
+         *_seconds(8), 60.0, shared=1),
     "resume": _training((_RUNS_ON, _SUCCEEDS), *_seconds(5), edits(JOB, suspend=True), *_seconds(8), 60.0,
          edits(JOB, suspend=False), *_seconds(12), shared=15),
     "delete": _training((_RUNS_ON,), *_seconds(5), deletes(JOB), *_seconds(2), 60.0, shared=5),
     "expire": _training((_SUCCEEDS,), *_seconds(10), 20.0, 20.0, shared=4, runtime={"ttlSecondsAfterFinished": 30}),
     "name taken": _name_taken(),
     "verdict passed": Scenario((creates(evaluation()), *_seconds(13)), (claim(),), Script(job=_verdict("Passed"))),
-    "verdict failed": Scenario((creates(evaluation()), *_seconds(13)), (claim(),), Script(job=_verdict("Failed")), shared=5),
+    "verdict failed": Scenario((creates(evaluation()), *_seconds(13)), (claim(),), Script(job=_verdict("Failed")),
+         shared=5),
     "deploy": _serving(Script(), *_seconds(8), 20.0),
     "scale": _serving(Script(), *_seconds(8), edits(DEPLOYMENT, replicas=3), *_seconds(4), 20.0, shared=8),
-    "new version": _serving(Script(), *_seconds(8), _registry(2, stable=2), *_seconds(8), 30.0, 30.0, 30.0, 30.0, shared=8),
+    "new version": _serving(Script(), *_seconds(8), _registry(2, stable=2), *_seconds(8), 30.0, 30.0, 30.0, 30.0,
+         shared=8),
     "roll back": _serving(Script(services={"small@2": played.DEPLOY_FAILS}), *_seconds(8), _registry(2, stable=2),
          *_seconds(8), 30.0, 30.0, 30.0, 30.0, shared=8),
     "gate fails": _gated("Failed", 30.0),

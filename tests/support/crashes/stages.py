@@ -1,8 +1,8 @@
 """Plays a scenario: the operator's real runtime on the twin, KubeRay's stand-in, users; one thread, virtual time.
 
 The operator's parts (reflectors, cache, queue, controller, plan, executing) are those that run in a cluster; only what
-they take from outside is replaced: the door to the server, the clock, the endpoints that are probed. When it dies, a new
-one starts with an empty cache.
+they take from outside is replaced: the door to the server, the clock, the endpoints that are probed. When it dies,
+a new one starts with an empty cache.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Stage:
         self.num_moves = len(scenario.course) + 1
         self.moves = 0
         self._scenario, self._door = scenario, door
-        self._runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
-        self._loop = self._runner.get_loop()
+        self._loop = VirtualTimeLoop()
+        self._runner = asyncio.Runner(loop_factory=lambda: self._loop)
         self._uids, self._num_uids = numbered_uids(), 0
         self.store = Store(now=self.now, new_uid=self._uid)
         self.store.listeners.append(self._note)

@@ -49,6 +49,10 @@ class Track:
                 point = self.stage.faults.points[number]
                 yield from (Trial(point, number, move, fault) for fault in point.faults())
 
+    def is_at(self, move: int, stage: Stage) -> bool:
+        """Whether a run is in the state of the undisturbed one after that move."""
+        return self.states[move] is not None and state(stage) == self.states[move]
+
     def before(self, move: int) -> Stage:
         """A run in the state of the undisturbed one before that move, or earlier, with no fault planted."""
         at = max((world for world in self.worlds if world < move), default=None)
@@ -87,7 +91,7 @@ def undisturbed(scenario: Scenario) -> Track:
     for move, world in enumerate(worlds[:-1]):
         with Stage(scenario) as fresh:
             fresh.restore(world)
-            if track.states[move] is not None and state(fresh) == track.states[move]:
+            if track.is_at(move, fresh):
                 track.worlds[move] = world
     return track
 
@@ -120,10 +124,9 @@ def _run(track: Track, waiting: list[list[Trial]], report: Report) -> None:
                     trial = waiting[move].pop()
                     stage.faults.plant(trial.fault, trial.number)
             stage.move()
-            if trial is not None and stage.faults.struck and track.states[move] is not None:
-                if state(stage) == track.states[move]:
-                    stage.faults.fault, trial = None, None
-                    report.num_rejoined += 1
+            if trial is not None and stage.faults.struck and track.is_at(move, stage):
+                stage.faults.fault, trial = None, None
+                report.num_rejoined += 1
         if trial is not None:
             if not stage.faults.struck:
                 report.faults.append(f"{trial}: the run never came by this point")

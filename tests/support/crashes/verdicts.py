@@ -44,17 +44,12 @@ def _knows_all(stage: Stage) -> bool:
     assert operator is not None
     if any(reflector._watching_since is None for reflector in operator.reflectors):
         return False
-    objects = {key: item for key, item in stage.store.objects.items() if key.resource in LOOKED_AT}
-    known = set(operator.cache.objects.items)
-    return (
-        all(
-            operator.cache.version(key) == item["metadata"]["resourceVersion"]
-            for key, item in objects.items()
-            if key in known
-        )
-        and all(_is_unseen(item) for key, item in objects.items() if key not in known)
-        and known <= set(objects)
-    )
+    seen = {
+        key: item["metadata"]["resourceVersion"]
+        for key, item in stage.store.objects.items()
+        if key.resource in LOOKED_AT and not _is_unseen(item)
+    }
+    return seen == {key: operator.cache.version(key) for key in operator.cache.objects.items}
 
 
 def _is_unseen(item: Json) -> bool:
