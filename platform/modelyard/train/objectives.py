@@ -48,7 +48,7 @@ class CausalLm:
         )  # fmt: skip
 
 
-def _is_whole_fp32(weight: torch.nn.Parameter) -> bool:
+def _is_whole_fp32(weight: torch.Tensor) -> bool:
     return weight.dtype == torch.float32 and not hasattr(weight, "ds_id")  # stage 3 marks what it has cut up
 
 
