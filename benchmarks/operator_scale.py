@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,21 +75,28 @@ class Figures:
     idle_cpu: float
 
 
-def full_job(number: int, namespace: str) -> dict[str, Any]:
-    """A TrainingJob with every common member written out."""
+@cache
+def template() -> dict[str, Any]:
+    """A manifest with every common member written out, defaults too."""
     (manifest,) = parse(TRAINING, origin="job.yaml")
     item = to_dict(manifest, defaults=True)
-    item["metadata"] = {"name": f"job-{number:05d}", "namespace": namespace, "labels": {"team": "language"}}
-    item["spec"]["runtime"] = RUNTIME
-    item["spec"]["storage"] = {"claimName": "yard"}
-    return {name: item[name] for name in ("apiVersion", "kind", "metadata", "spec")}
+    spec = {**item["spec"], "runtime": RUNTIME, "storage": {"claimName": "yard"}}
+    return {"apiVersion": item["apiVersion"], "kind": item["kind"], "spec": spec}
+
+
+def full_job(number: int, namespace: str) -> dict[str, Any]:
+    """A TrainingJob of its own name."""
+    metadata = {"name": f"job-{number:05d}", "namespace": namespace, "labels": {"team": "language"}}
+    return {**template(), "metadata": metadata}
 
 
 @contextmanager
-def operating(server: ApiServer, namespace: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def operating(
+    server: ApiServer, namespace: str, folder: Path, *more: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """An operator; yields its process and the address of its metrics."""
     log = folder / "operator.log"
-    words = [f"--kubeconfig={server.kubeconfig}", f"--namespace={namespace}", "--metrics-port=0"]
+    words = [f"--kubeconfig={server.kubeconfig}", f"--namespace={namespace}", "--metrics-port=0", *more]
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-m", "modelyard_operator", *words], stdout=out, stderr=out)
     try:
@@ -194,7 +202,9 @@ async def num_rayjobs(cluster: RestCluster, namespace: str) -> int:
     return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount") or 0)
 
 
-async def measured(server: ApiServer, namespace: str, jobs: int, idle_seconds: float, folder: Path) -> Figures:
+async def measured(
+    server: ApiServer, namespace: str, jobs: int, idle_seconds: float, folder: Path, *words: str
+) -> Figures:
     """The whole of it."""
     claim = {
         "apiVersion": "v1",
@@ -204,7 +214,7 @@ async def measured(server: ApiServer, namespace: str, jobs: int, idle_seconds: f
     }
     async with open_rest(server.kubeconfig) as cluster:
         await cluster.create(claim)
-        with operating(server, namespace, folder) as (process, url):
+        with operating(server, namespace, folder, *words) as (process, url):
             began = time.monotonic()
             creating = asyncio.create_task(created(cluster, namespace, jobs))
             first = 0.0
@@ -247,11 +257,21 @@ def main() -> int:
     """Run it and print the figures; 1 when a bar of 1,000 jobs is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=4, help="of the operator, its default: 4")
     parser.add_argument("--idle-seconds", type=float, default=60.0)
     arguments = parser.parse_args()
     with running() as server, server.new_namespace() as namespace, tempfile.TemporaryDirectory() as folder:
         load = os.getloadavg()[0]
-        figures = asyncio.run(measured(server, namespace.name, arguments.jobs, arguments.idle_seconds, Path(folder)))
+        figures = asyncio.run(
+            measured(
+                server,
+                namespace.name,
+                arguments.jobs,
+                arguments.idle_seconds,
+                Path(folder),
+                f"--workers={arguments.workers}",
+            )
+        )
     print(json.dumps({**asdict(figures), "load_before": load, "load_after": os.getloadavg()[0]}, indent=1))
     bars = missed(figures)
     print("\n".join(bars) or "every bar is met")
