@@ -17,12 +17,21 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import load_kube_config
 
-from modelyard_operator.cluster.api import ClusterError, ConflictError, InvalidError, NoAnswerError, Page, WatchEvent
+from modelyard_operator.cluster.api import (
+    ClusterError,
+    ConflictError,
+    GoneError,
+    InvalidError,
+    NoAnswerError,
+    Page,
+    WatchEvent,
+)
 from modelyard_operator.cluster.refusals import refusal
 from modelyard_operator.kinds.objects import RESOURCES, Json, ObjectKey, Resource, resource_of
 
@@ -100,6 +109,8 @@ class RestCluster:
                 answer.close()  # a watch is a connection of its own: it cannot be reused half-read
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NoAnswerError(f"watch {resource}: {_words(error)}") from error
+        except (HttpProcessingError, ValueError) as error:  # the watch would stumble over it again, a list does not
+            raise GoneError(f"watch {resource}: a line is too long: list again") from error
 
     async def create(self, item: Json) -> Json:
         """See `Cluster`."""

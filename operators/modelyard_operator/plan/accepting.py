@@ -53,15 +53,15 @@ def _objections(observation: Observation, job: Job, attempt: int) -> Iterator[Ob
     if RAY_JOBS not in observation.served:
         words = "the API server knows no RayJob (ray.io/v1): install KubeRay 1.7 or newer"
         yield Objection(Reason.KUBERAY_MISSING, words)
-    yield from _clashes(job)
+    yield from clashes(job.spec.runtime)
     yield from _storage(observation, job)
     yield from _references(observation, job)
     yield from taken_names(observation, job, attempt)
 
 
-def _clashes(job: Job) -> Iterator[Objection]:
+def clashes(runtime: RuntimeSpec | None) -> Iterator[Objection]:
     """Volumes of the manifest in the place of ours: no pod could be created."""
-    for at, volume in enumerate(job.spec.runtime.volumes if job.spec.runtime else ()):
+    for at, volume in enumerate(runtime.volumes if runtime else ()):
         place = f"spec.runtime.volumes[{at}]"
         if volume.name.startswith(OWN_VOLUMES):
             words = (

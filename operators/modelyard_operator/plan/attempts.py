@@ -23,6 +23,7 @@ from modelyard_operator.plan.pods import PodFact, pod_fact
 from modelyard_operator.plan.reading import moment, text, whole
 
 _STATUS = "-status"
+_NOT_AT_WORK = ("", "Suspended")
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Attempt:
 
     def active_seconds(self, now: datetime) -> float:
         """How long the job was at work in all attempts up to this one; waiting in a queue does not count."""
-        began = moment(self.rayjob, "status", "startTime")
-        # KubeRay leaves an old end time where it is when a queue lets the RayJob go on.
+        # KubeRay leaves old times where they are: a RayJob that a queue holds, or has just let go, has a start time.
+        began = None if self.deployment_status in _NOT_AT_WORK else moment(self.rayjob, "status", "startTime")
         ended = moment(self.rayjob, "status", "endTime") if self.ended_by_kuberay else None
         return self.ledger.active_seconds + (max(0.0, ((ended or now) - began).total_seconds()) if began else 0.0)
 

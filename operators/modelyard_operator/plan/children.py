@@ -83,13 +83,15 @@ def binding(parent: Json, job: Job) -> dict[str, Any]:
     }
 
 
+def kuberay_peers() -> list[dict[str, Any]]:
+    """KubeRay's operator, wherever it runs: its chart (under any name) and its kustomization agree on no one label."""
+    labels = {"app.kubernetes.io/name": "kuberay-operator"}, {"app.kubernetes.io/component": "kuberay-operator"}
+    return [{"namespaceSelector": {}, "podSelector": {"matchLabels": one}} for one in labels]
+
+
 def network(parent: Json) -> dict[str, Any]:
     """Ray's ports are for the run's own pods; KubeRay may ask the dashboard, anyone may read metrics."""
     mine = {"matchLabels": _selector(parent)}
-    kuberay = {
-        "namespaceSelector": {},
-        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
-    }
     return {
         **_child(parent, "networking.k8s.io/v1", "NetworkPolicy", base_name(parent)),
         "spec": {
@@ -97,7 +99,7 @@ def network(parent: Json) -> dict[str, Any]:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"from": [{"podSelector": mine}]},
-                {"from": [kuberay], "ports": [{"port": 8265, "protocol": "TCP"}]},
+                {"from": kuberay_peers(), "ports": [{"port": 8265, "protocol": "TCP"}]},
                 {"ports": [{"port": 8080, "protocol": "TCP"}]},
             ],
         },

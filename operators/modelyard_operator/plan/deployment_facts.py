@@ -30,6 +30,7 @@ from modelyard_operator.kinds.objects import (
     uid_of,
 )
 from modelyard_operator.kinds.observations import Observation, Probe
+from modelyard_operator.plan.accepting import clashes
 from modelyard_operator.plan.manifests import Refused, manifest_of
 from modelyard_operator.plan.pods import PodFact, pod_fact
 from modelyard_operator.plan.rayservices import APPLICATION, DEPLOYMENT, RESTART_ANNOTATION, wish_digest, wished_suspend
@@ -145,10 +146,10 @@ def _refusal(
             Reason.INVALID_MANIFEST,
             "spec.replicas: is 0, but with runtime.queue Kueue alone puts it to sleep (write 1 or more)",
         )
-    for wanted in needs(parent):
-        refusal = None if wanted.resource == CONFIG_MAPS else _lacking(observation, wanted)
-        if refusal is not None:
-            return refusal
+    clashing = ((clash.reason, clash.message) for clash in clashes(spec.runtime))
+    lacking = (_lacking(observation, wanted) for wanted in needs(parent) if wanted.resource != CONFIG_MAPS)
+    if refusal := next((one for one in (*clashing, *lacking) if one is not None), None):
+        return refusal
     if taken:
         words = ", ".join(f"{there.resource.kind} {there.name}" for there in sorted(taken))
         return Reason.NAME_TAKEN, f"what stands there is not of this ModelDeployment: {words}; delete or rename it"

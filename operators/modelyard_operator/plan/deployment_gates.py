@@ -79,9 +79,11 @@ def evaluation_job(
     }
     if baseline and any(gate.not_worse_than_baseline is not None for gate in wish.gates):
         job["baseline"] = {"model": f"registry://{baseline}", "whenMissing": "pass"}
-    for name, part in (("storage", spec.storage), ("runtime", spec.runtime)):
-        if part is not None:
-            job[name] = canonical(part)
+    if spec.storage is not None:
+        job["storage"] = canonical(spec.storage)
+    if spec.runtime is not None:  # a verdict that went away by itself would be asked for again, and again
+        runtime = canonical(spec.runtime)
+        job["runtime"] = {name: value for name, value in runtime.items() if name != "ttlSecondsAfterFinished"}
     seen = json.dumps([job, model.digest], sort_keys=True, separators=(",", ":"))
     return {
         "apiVersion": "modelyard.dev/v1alpha1",

@@ -9,12 +9,8 @@ from typing import Any
 from modelyard.spec import ModelDeploymentSpec
 from modelyard_operator.kinds.names import DIGEST_ANNOTATION, KIND_LABEL, NAME_LABEL, base_name, labels_of
 from modelyard_operator.kinds.objects import POD_DISRUPTION_BUDGETS, Json, Resource, owner_reference
+from modelyard_operator.plan.children import kuberay_peers
 from modelyard_operator.plan.rayservices import GROUP_NAME
-
-_KUBERAY = {
-    "namespaceSelector": {},
-    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
-}
 
 
 def guards(parent: Json, spec: ModelDeploymentSpec, served: frozenset[Resource]) -> list[dict[str, Any]]:
@@ -45,7 +41,7 @@ def _network(parent: Json) -> dict[str, Any]:
         "policyTypes": ["Ingress"],
         "ingress": [
             {"from": [{"podSelector": mine}]},
-            {"from": [_KUBERAY], "ports": [{"port": 8265, "protocol": "TCP"}]},
+            {"from": kuberay_peers(), "ports": [{"port": 8265, "protocol": "TCP"}]},
             {"ports": [{"port": 8000, "protocol": "TCP"}, {"port": 8080, "protocol": "TCP"}]},
         ],
     }

@@ -131,7 +131,12 @@ def _cluster(
         "rayVersion": settings.ray_version,
         "authOptions": {"mode": "token"},
         "enableInTreeAutoscaling": True,
-        "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": IDLE_SECONDS},
+        "autoscalerOptions": {
+            "version": "v2",
+            "idleTimeoutSeconds": IDLE_SECONDS,
+            # KubeRay adds this container without one: a namespace of the restricted standard would refuse the head.
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        },
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0", **store},
             "template": head_template(manifest, model, named, digest, settings),

@@ -82,7 +82,7 @@ def _environment(manifest: ModelDeployment, model: ModelVersion) -> list[dict[st
 
 
 def _volumes(manifest: ModelDeployment) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Volumes with their mounts. The yard is read, never written."""
+    """Volumes with their mounts. The yard is read, never written; the manifest's own go before ours of that place."""
     storage, runtime = manifest.spec.storage, _runtime(manifest)
     shared = {"medium": "Memory", "sizeLimit": runtime.shared_memory or SHARED_MEMORY}
     found: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -96,7 +96,10 @@ def _volumes(manifest: ModelDeployment) -> list[tuple[dict[str, Any], dict[str, 
         entry = canonical(wish)
         mount = {key: entry.pop(key) for key in ("mountPath", "readOnly") if key in entry}
         found.append((entry, mount))
-    return [(volume, {"name": volume["name"], **mount}) for volume, mount in found]
+    taken = {wish.mount_path.rstrip("/") for wish in runtime.volumes}
+    theirs = len(found) - len(runtime.volumes)
+    kept = [pair for pair in found[:theirs] if pair[1]["mountPath"] not in taken] + found[theirs:]
+    return [(volume, {"name": volume["name"], **mount}) for volume, mount in kept]
 
 
 def _template(

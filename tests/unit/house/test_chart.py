@@ -149,6 +149,16 @@ def test_roles_name_every_verb_and_no_secret(values: dict[str, Any]) -> None:
     assert named["resourceNames"] == ["modelyard-operator"]
 
 
+@pytest.mark.parametrize(("values", "place"), [("default", None), ("namespaced", "team-a")])
+def test_releases_that_watch_different_namespaces_have_leases_of_their_own(values: str, place: str | None) -> None:
+    made = objects(VALUES[values])
+    lease = [item for item in made if item["metadata"]["name"].endswith("-lease")]
+    (operator,) = [item for item in made if item["kind"] == "Deployment"]
+    arguments = operator["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {item["metadata"]["namespace"] for item in lease} == {place or operator["metadata"]["namespace"]}
+    assert [one for one in arguments if "lease-namespace" in one] == ([f"--lease-namespace={place}"] if place else [])
+
+
 def test_one_namespace_needs_nothing_of_the_cluster() -> None:
     kinds = {item["kind"] for item in objects({**VALUES["namespaced"], "crds": {"install": False}})}
     assert not kinds & CLUSTER_SCOPED

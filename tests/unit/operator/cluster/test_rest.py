@@ -245,6 +245,24 @@ def test_a_line_of_a_watch_may_be_as_long_as_an_object_may_be(tmp_path: Path) ->
     assert asyncio.run(case())[0].item["data"] == big["data"]
 
 
+def test_a_line_that_is_too_long_to_read_asks_for_a_list(tmp_path: Path) -> None:
+    """A megabyte of control characters is six in JSON: nobody's ConfigMap ends the operator."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(line("ADDED", {**OBJECT, "data": {"x": "\x01" * 1_000_000}}))
+        return answer
+
+    async def case() -> None:
+        async with answering(handler, tmp_path) as cluster:
+            async for _ in cluster.watch(CONFIG_MAPS, resource_version="1", timeout_seconds=9):
+                pass
+
+    with pytest.raises(GoneError):
+        asyncio.run(case())
+
+
 def test_a_watch_whose_server_went_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelyard_operator.cluster.rest._GRACE_SECONDS", 0.1)
 

@@ -68,6 +68,38 @@ def test_nothing_is_written_when_nothing_changes() -> None:
     assert world.store.version == version
 
 
+def test_volumes_in_the_place_of_ours_are_refused() -> None:
+    world = World(deployment(runtime={"volumes": [{"name": "modelyard-scratch", "mountPath": "/x", "emptyDir": {}}]}))
+    world.settle()
+    assert world.condition("Accepted") == ("False", "InvalidManifest")
+    assert "spec.runtime.volumes[0].name" in world.message("Accepted")
+    assert world.names(RAY_SERVICES) == []
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"app.kubernetes.io/name": "kuberay-operator", "app.kubernetes.io/instance": "kuberay-operator"},
+        {"app.kubernetes.io/name": "kuberay", "app.kubernetes.io/component": "kuberay-operator"},
+    ],
+    ids=["by its chart", "by its kustomization"],
+)
+def test_kuberay_may_ask_the_dashboard_however_it_was_installed(labels: dict[str, str]) -> None:
+    world = up()
+    policy = world.get(NETWORK_POLICIES, world.base)
+    (rule,) = [one for one in policy["spec"]["ingress"] if one.get("ports", [{}])[0].get("port") == 8265]
+    wanted = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
+    assert any(one.items() <= labels.items() for one in wanted)
+
+
+def test_the_evaluation_of_a_gate_does_not_go_away_by_itself() -> None:
+    """A verdict that went would be asked for again, for ever."""
+    world = World(gated(runtime={"ttlSecondsAfterFinished": 60, "head": {"cpu": "2"}}))
+    world.settle()
+    (name,) = world.names(EVALUATION_JOBS)
+    assert world.get(EVALUATION_JOBS, name)["spec"]["runtime"] == {"head": {"cpu": "2"}}
+
+
 def test_endpoints_alone_are_not_answers() -> None:
     """KubeRay says Ready, as live proxies are all it asks for; requests are answered with 503."""
     world = World(script=Script(service=NEVER_HEALTHY))

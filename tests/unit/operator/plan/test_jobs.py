@@ -434,9 +434,12 @@ def test_with_a_queue_the_childs_suspend_is_left_alone() -> None:
 def test_waiting_in_a_queue_is_no_time_at_work() -> None:
     w = world(job(runtime={"queue": "gold", "activeDeadlineSeconds": 100}))
     w.settle()
-    w.kuberay("Suspended")
+    w.kuberay("Suspended", startTime="2026-01-01T00:00:00Z")  # KubeRay writes it before it looks at `suspend`
     w.settle()
     w.tick(100_000)
+    assert w.step() == []
+    w.kuberay("", startTime="2026-01-01T00:00:00Z")  # let go, and not begun
+    w.settle()
     w.run()
     assert w.status["phase"] == "Training"
     w.tick(100)

@@ -145,6 +145,20 @@ def test_pods_are_closed_up() -> None:
     assert pod(spec)["spec"]["automountServiceAccountToken"] is False
 
 
+def test_what_kuberay_adds_to_the_head_is_closed_up_too() -> None:
+    """Else a namespace of the restricted Pod Security Standard refuses the pod."""
+    added = rendered()["rayClusterConfig"]["autoscalerOptions"]["securityContext"]
+    assert added == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_no_two_volumes_are_mounted_in_one_place() -> None:
+    wishes = [{"name": name, "mountPath": path, "emptyDir": {}} for name, path in (("a", "/tmp/"), ("b", "/dev/shm"))]
+    spec = rendered(runtime={"volumes": wishes})
+    group = spec["rayClusterConfig"]["workerGroupSpecs"][0]
+    assert [mount["name"] for mount in container(spec)["volumeMounts"]] == ["modelyard-storage", "a", "b"]
+    assert [one["name"] for one in group["template"]["spec"]["volumes"]] == ["modelyard-storage", "a", "b"]
+
+
 def test_two_small_replicas_never_share_a_pod() -> None:
     spec = rendered(resources={"cpu": "100m"})
     (deployed,) = config(spec)["deployments"]
