@@ -126,6 +126,7 @@ def _cluster(
 ) -> dict[str, Any]:
     spec, named = manifest.spec, labels_of(parent)
     at_first = spec.replicas if spec.autoscaling is None else max(1, spec.autoscaling.min_replicas)
+    gpus = spec.resources.gpu
     store = {"object-store-memory": str(OBJECT_STORE_BYTES)}
     return {
         "rayVersion": settings.ray_version,
@@ -148,7 +149,8 @@ def _cluster(
                 "replicas": at_first or 0,
                 "maxReplicas": most_replicas(spec) + HEAD_ROOM,
                 "rayStartParams": store,
-                "resources": {REPLICA_RESOURCE: "1"},
+                # Ray and its autoscaler count GPUs of the names that each knows; this way those of any name count.
+                "resources": {REPLICA_RESOURCE: "1", **({"GPU": str(gpus)} if gpus else {})},
                 "template": replica_template(manifest, model, named, digest, settings),
             }
         ],

@@ -159,6 +159,13 @@ def test_no_two_volumes_are_mounted_in_one_place() -> None:
     assert [one["name"] for one in group["template"]["spec"]["volumes"]] == ["modelyard-storage", "a", "b"]
 
 
+def test_gpus_of_any_name_are_counted() -> None:
+    spec = rendered(resources={"gpu": 2}, runtime={"gpuResource": "nvidia.com/gpu.shared"})
+    group = spec["rayClusterConfig"]["workerGroupSpecs"][0]
+    assert container(spec)["resources"]["limits"]["nvidia.com/gpu.shared"] == "2"
+    assert group["resources"] == {"modelyard_replica": "1", "GPU": "2"}
+
+
 def test_two_small_replicas_never_share_a_pod() -> None:
     spec = rendered(resources={"cpu": "100m"})
     (deployed,) = config(spec)["deployments"]
