@@ -338,6 +338,8 @@ async def _disturbed(
         seconds = chance.uniform(0, LIVES_SECONDS)
         await asyncio.sleep(seconds)
         lives.append(Life(seconds, operator.kill()))
+        if number % 25 == 0:
+            print(f"{number} kills so far", file=sys.stderr)
     last = Operator(server, world.namespace, folder / "last.log")
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
