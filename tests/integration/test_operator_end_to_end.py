@@ -158,12 +158,13 @@ def test_without_its_claim_a_job_is_not_accepted_and_says_so(stage: Stage, yards
 
 
 def test_a_killed_driver_is_followed_by_another_attempt(stage: Stage) -> None:
-    stage.wait_until_frozen(0)
+    worker = stage.wait_until_frozen(0)
     step = stage.until(lambda: stage.object("tj")["status"].get("progress", {}).get("step"), "the step is told")
     assert step > 0
     header, line = stage.namespace.kubectl("get", "tj").splitlines()
     assert header.split() == ["NAME", "PHASE", "STEP", "LOSS", "TOKENS/S", "REASON", "AGE"]
     assert line.split()[:3] == ["quickstart", "Training", str(step)]
+    worker.kill()  # the kernel wakes what stands still when its parents die: it would train on to the end
     next(iter(stage.ray.jobs.values())).end()
     stage.until(lambda: len(stage.ray.jobs) > 1, "a second attempt")
     assert stage.object("tj")["status"]["attempts"] == 2
