@@ -21,7 +21,8 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
         yield _emit("Warning", text(failure, "class"), words)
     if dig(after, "attempts") != dig(before, "attempts") and dig(after, "attempts"):
         yield _emit("Normal", "AttemptStarted", f"attempt {dig(after, 'attempts')} starts")
-    yield from _progressing(before, after)
+    else:  # that an attempt which starts is starting need not be told twice
+        yield from _progressing(before, after)
     yield from _ends(before, after)
 
 

@@ -76,7 +76,7 @@ def test_from_created_to_succeeded() -> None:
         assert w.names(resource) == [], "all but the snapshot is gone"
     assert w.names(CONFIG_MAPS) == ["modelyard-model-small", base(w)], "the snapshot and the registry's index stay"
     assert [reason for _, reason in w.events()] == [
-        "ManifestAccepted", "AttemptStarted", "Starting", "Training", "Ending", "Completed",
+        "ManifestAccepted", "AttemptStarted", "Training", "Ending", "Completed",
     ]  # fmt: skip
 
 
