@@ -25,10 +25,15 @@ class JsonLines(logging.Formatter):
         key = OBJECT.get()
         if key is not None:
             line["object"] = str(key)
-        line |= {name: value for name, value in vars(record).items() if name not in _USUAL}
+        line |= {name: value for name, value in vars(record).items() if _came_as_extra(name)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def _came_as_extra(name: str) -> bool:
+    """Libraries that put something on every record (Ray does, once imported) begin its name with an underscore."""
+    return name not in _USUAL and not name.startswith("_")
 
 
 def set_up_logs(level: str) -> None:

@@ -72,6 +72,7 @@ def test_a_log_line_names_the_object_and_keeps_what_came_with_it() -> None:
         {"name": "a.b", "levelname": "INFO", "levelno": 20, "msg": "did %s\nso", "args": ("x",)}
     )
     record.port = 7
+    record._stamp_of_a_library = 8
     token = OBJECT.set(ObjectKey(TRAINING_JOBS, "n", "job"))
     try:
         line = JsonLines().format(record)
