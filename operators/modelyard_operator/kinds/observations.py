@@ -25,7 +25,8 @@ class Observation:
 
     `objects` holds what exists of: everything the parent controls, at any depth (RayJob → RayCluster → Pod), and
     whatever stands under the keys that the plan's `interest` names, ours or not. `served` are the kinds that the
-    server knows. `probes` are by URL. Times in `now` are UTC.
+    server knows. `probes` are by URL. Times in `now` are UTC. `refusal` is what the server said when it refused
+    something of the plan before; empty when that plan was carried out.
     """
 
     now: datetime
@@ -33,6 +34,7 @@ class Observation:
     objects: Mapping[ObjectKey, Json] = field(default_factory=dict)
     served: frozenset[Resource] = frozenset()
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    refusal: str = ""
 
     def get(self, key: ObjectKey) -> Json | None:
         """The object that stands there, ours or not."""

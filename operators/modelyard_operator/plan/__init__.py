@@ -7,15 +7,16 @@ from modelyard_operator.kinds.objects import MODEL_DEPLOYMENTS, Json, ObjectKey
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan import deployments, jobs
+from modelyard_operator.plan.refusals import while_refused
 
 __all__ = ["interest", "plan", "probes"]
 
 
 def plan(observation: Observation, settings: Settings) -> list[Action]:
     """What is to be done about a parent now; empty when the world is as it should be."""
-    if _is_deployment(observation.parent):
-        return deployments.plan(observation, settings)
-    return jobs.plan(observation, settings)
+    kind = deployments if _is_deployment(observation.parent) else jobs
+    actions = kind.plan(observation, settings)
+    return while_refused(observation, actions) if observation.refusal else actions
 
 
 def interest(parent: Json, settings: Settings) -> tuple[ObjectKey, ...]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from modelyard_operator.cluster.api import (
@@ -21,9 +21,10 @@ from modelyard_operator.cluster.api import (
 )
 from modelyard_operator.cluster.executing import execute
 from modelyard_operator.cluster.observing import Ask, Interest, Probes, observe
-from modelyard_operator.kinds.actions import Action, Emit, Requeue
+from modelyard_operator.kinds.actions import Action, Requeue
 from modelyard_operator.kinds.objects import OURS, Json, ObjectKey
 from modelyard_operator.kinds.observations import Observation
+from modelyard_operator.plan.refusals import complaint
 from modelyard_operator.runtime.cache import Cache
 from modelyard_operator.runtime.election import LeadershipLostError
 from modelyard_operator.runtime.logs import OBJECT
@@ -70,6 +71,7 @@ class Controller:
     now: Callable[[], datetime] = utc_now
     _interests: dict[ObjectKey, tuple[ObjectKey, ...]] = field(default_factory=dict)  # of a parent
     _interested: dict[ObjectKey, set[ObjectKey]] = field(default_factory=dict)  # in an object
+    _refusals: dict[ObjectKey, str] = field(default_factory=dict)  # what the server said to the last plan of a parent
     _looking: dict[ObjectKey, float] = field(default_factory=dict)  # since when
 
     def changed(self, lineage: list[ObjectKey]) -> None:
@@ -121,7 +123,9 @@ class Controller:
             _log.exception("a fault of the operator; again in %.1f s", self._failed(key, error))
         else:
             self.queue.succeed(key)
-            if after is not None:
+            if self._refusals.pop(key, ""):
+                self.queue.add(key)  # the status still tells of it
+            elif after is not None:
                 self.queue.add_after(key, after)
 
     def _failed(self, key: ObjectKey, error: Exception, at_least_seconds: float = 0.0) -> float:
@@ -129,11 +133,11 @@ class Controller:
         return self.queue.fail(key, at_least_seconds)
 
     async def _complain(self, key: ObjectKey, error: ClusterError) -> None:
-        """A refusal (a quota, a webhook, a missing permission) is for the parent's owner to read: an Event, once."""
-        parent = self.cache.objects.items.get(key)
-        if parent is not None:
-            with suppress(ClusterError):
-                await execute(self.cluster, parent, [Emit("Warning", "Refused", str(error))], self.now)
+        """A refusal (a quota, a webhook, a missing permission) is for the parent's owner to read."""
+        self._refusals[key] = str(error)
+        with suppress(ClusterError):
+            parent = await self.cluster.get(key)  # the plan may have written its status before it was refused
+            await execute(self.cluster, parent, complaint(parent, str(error), self.now()), self.now)
 
     async def _look(self, key: ObjectKey) -> float | None:
         """Observe, plan, execute; returns after how many seconds the clock wants it looked at again."""
@@ -149,6 +153,7 @@ class Controller:
         if observation is None:
             self._note(key, ())
             return None
+        observation = replace(observation, refusal=self._refusals.get(key, ""))
         actions = self.planner.plan(observation)
         if any(not isinstance(action, Requeue) for action in actions):
             await self._check(key, observation.parent)

@@ -76,6 +76,8 @@ class Reason(StrEnum):
     """Nothing runs, as wished by `spec.suspend`; everything committed is kept."""
     RETRYING = "Retrying"
     """The attempt failed; another one starts once its pods are gone."""
+    REFUSED = "Refused"
+    """The API server refuses an object that is needed: a quota, a webhook, a permission. It is tried again and again."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     """All attempts together took longer than `runtime.activeDeadlineSeconds`."""
     RESTARTS_USED_UP = "RestartsUsedUp"

@@ -306,6 +306,9 @@ def test_what_the_server_refuses_is_told_to_the_owner_once_and_tried_again(refus
             await asyncio.sleep(600)
             events = [item for item in store.page(EVENTS).items if item["reason"] == "Refused"]
             assert [(event["type"], event["message"]) for event in events] == [("Warning", str(refusal))]
+            (told,) = store.objects[key_of(job("a"))]["status"]["conditions"]
+            wanted = {"type": "Progressing", "status": "False", "reason": "Refused", "message": str(refusal)}
+            assert wanted.items() <= told.items()
             refuses = False
             await asyncio.sleep(61)
             assert key_for(job("a")) in store.objects
