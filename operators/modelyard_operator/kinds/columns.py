@@ -57,7 +57,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "EvaluationJob": (
         _PHASE,
         Column("Verdict", "string", ".status.verdict", "Passed, Failed, Inconclusive or Error."),
-        Column("Metric", "string", ".status.metrics.evaluation[0].metric", "The first metric."),
+        Column("Metric", "string", ".status.metrics.evaluation[0].metric", "A gated metric, else the first."),
         Column("Value", "number", ".status.metrics.evaluation[0].value", "Its value."),
         _REASON,
         _AGE,

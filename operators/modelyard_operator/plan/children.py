@@ -110,11 +110,24 @@ def budget(parent: Json, job: Job) -> dict[str, Any]:
     """No voluntary eviction while it runs: losing one pod throws the whole group back to the last commit.
 
     `minAvailable` as a number, because RayCluster has no scale subresource by which a share could be counted.
+    A pod that is not ready guards nothing: it may always be evicted (servers before 1.27 drop that field).
     """
     return {
         **_child(parent, "policy/v1", "PodDisruptionBudget", base_name(parent)),
-        "spec": {"minAvailable": num_pods(job) + 1, "selector": {"matchLabels": _selector(parent) | _RAY}},
+        "spec": {
+            "minAvailable": num_pods(job) + 1,
+            "selector": {"matchLabels": _selector(parent) | _RAY},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
     }
+
+
+def content(child: Json) -> dict[str, Any]:
+    """What of a child is put right when somebody changed it; what an older server drops would never be right."""
+    kept: dict[str, Any] = {name: child[name] for name in ("rules", "spec", "subjects") if name in child}
+    if child["kind"] == POD_DISRUPTION_BUDGETS.kind:
+        kept["spec"] = {name: value for name, value in child["spec"].items() if name != "unhealthyPodEvictionPolicy"}
+    return kept
 
 
 _RAY = {"ray.io/is-ray-node": "yes"}  # KubeRay's label of head and workers; the submitter has none

@@ -13,6 +13,7 @@ from modelyard_operator.kinds.conditions import ACCEPTED, COMPLETE, FAILED, cond
 from modelyard_operator.kinds.names import base_name, labels_of
 from modelyard_operator.kinds.objects import EVALUATION_JOBS, Json, ObjectKey, owner_reference
 from modelyard_operator.kinds.observations import Observation
+from modelyard_operator.plan.rayservices import of_pods
 from modelyard_operator.plan.reading import clipped, text
 from modelyard_operator.plan.registry_index import ModelVersion
 from modelyard_operator.plan.rollouts import Gate
@@ -84,7 +85,8 @@ def evaluation_job(
     if spec.runtime is not None:  # a verdict that went away by itself would be asked for again, and again
         runtime = canonical(spec.runtime)
         job["runtime"] = {name: value for name, value in runtime.items() if name != "ttlSecondsAfterFinished"}
-    seen = json.dumps([job, model.digest], sort_keys=True, separators=(",", ":"))
+    asked = {**job, "runtime": of_pods(job.get("runtime", {}))}
+    seen = json.dumps([asked, model.digest], sort_keys=True, separators=(",", ":"))
     return {
         "apiVersion": "modelyard.dev/v1alpha1",
         "kind": "EvaluationJob",

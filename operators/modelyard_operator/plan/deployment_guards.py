@@ -50,7 +50,11 @@ def _network(parent: Json) -> dict[str, Any]:
 
 def _budget(parent: Json, fewest: int) -> dict[str, Any]:
     """A drain takes one replica at a time. A number: RayCluster has no scale subresource to count a share by."""
-    spec = {"minAvailable": fewest - 1, "selector": {"matchLabels": replica_selector(parent)}}
+    spec = {
+        "minAvailable": fewest - 1,
+        "selector": {"matchLabels": replica_selector(parent)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",  # a replica that is not ready is no reason to hold a drain up
+    }
     return _child(parent, "policy/v1", "PodDisruptionBudget", spec)
 
 

@@ -39,6 +39,7 @@ _STAGES = {
 }
 _PHASES = {phase: stage for stage, (phase, _) in _STAGES.items()}
 _OF_A_CHILD = ("jobName", "dashboardUrl")  # told only while there is one
+_SHOWN_DIGITS = 6
 _FOLDED = ("progress", "metrics", "checkpoint", "model")
 
 
@@ -62,9 +63,18 @@ def _learnt(case: Case) -> dict[str, Any]:
     document = case.attempt.report.document
     if document is None:
         return {}
-    learnt = document.to_dict()
+    learnt = _rounded(document.to_dict())
     found = {name: learnt[name] for name in _FOLDED if learnt.get(name)}
     return found | ({"runId": document.run_id} if document.run_id else {})
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers as people read them in a column; the run's own status.json has every digit."""
+    if isinstance(value, Mapping):
+        return {name: _rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return float(f"{value:.{_SHOWN_DIGITS}g}") if isinstance(value, float) else value
 
 
 def _sound(before: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -100,7 +110,7 @@ def _refuse(case: Case, decision: Refuse, status: dict[str, Any]) -> None:
         _resumed(case, status)
     if not accepted:  # an accepted spec is immutable: taking the word back would set it free
         _set(case, status, "Accepted", "False", said.reason, said.message)
-    _set(case, status, "Progressing", "False", said.reason if accepted else Reason.NOT_RUNNING, said.message)
+    _set(case, status, "Progressing", "False", said.reason, said.message)
 
 
 def _hold(case: Case, status: dict[str, Any]) -> None:

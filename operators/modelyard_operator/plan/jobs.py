@@ -27,7 +27,7 @@ from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan import accepting
 from modelyard_operator.plan.attempts import number_of, owned, rayjob_key, record_key
-from modelyard_operator.plan.children import children, index, record, snapshot
+from modelyard_operator.plan.children import children, content, index, record, snapshot
 from modelyard_operator.plan.decisions import (
     CLUSTER_PATIENCE,
     STOP_GRACE,
@@ -178,8 +178,7 @@ def _upkeep(case: Case, job: Job, number: int, *, running: bool) -> Iterator[Act
         if standing is None:
             yield Create(wished)
         elif owned(observation, key_of(wished)) is not None:
-            content: dict[str, Any] = {name: wished[name] for name in ("rules", "spec", "subjects") if name in wished}
-            yield from _put_right(standing, wished, lacking(standing, content))
+            yield from _put_right(standing, wished, lacking(standing, content(wished)))
     if isinstance(job, TrainingJob):
         namespace, model = parent["metadata"]["namespace"], job.spec.register.name
         if observation.get(ObjectKey(CONFIG_MAPS, namespace, index_name(model))) is None:

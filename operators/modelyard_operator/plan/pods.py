@@ -50,17 +50,26 @@ _ORDER: Sequence[FailureClass] = ("OutOfMemory", "WorkerLost", "ImagePull", "Inv
 
 
 def _facts(pod: Json) -> Iterator[PodFact]:
-    for name in ("initContainerStatuses", "containerStatuses"):
-        for container in listed(pod, "status", name):
-            yield from _of_container(pod, container)
+    for container in listed(pod, "status", "initContainerStatuses"):
+        named = f"the init container {text(container, 'name') or '?'} of pod {_name(pod)}"
+        if _ran_out_of_memory(container):
+            words = f"{named} was killed: it used more memory than its limit"
+            hint = "its memory is set by who adds it to the pod (KubeRay, a webhook), not by the manifest"
+            yield PodFact(_digest("WorkerLost", words, hint, retryable=True))
+        yield from _waiting(pod, container, named)
+    for container in listed(pod, "status", "containerStatuses"):
+        named = f"the container {text(container, 'name') or '?'} of pod {_name(pod)}"
+        if _ran_out_of_memory(container):
+            yield PodFact(_out_of_memory(pod, container, named))
+        yield from _waiting(pod, container, named)
     yield from _of_pod(pod)
 
 
-def _of_container(pod: Json, container: Json) -> Iterator[PodFact]:
-    named = f"the container {text(container, 'name') or '?'} of pod {_name(pod)}"
-    for place in (("state", "terminated"), ("lastState", "terminated")):
-        if text(container, *place, "reason") == "OOMKilled":
-            yield PodFact(_out_of_memory(pod, container, named))
+def _ran_out_of_memory(container: Json) -> bool:
+    return any(text(container, place, "terminated", "reason") == "OOMKilled" for place in ("state", "lastState"))
+
+
+def _waiting(pod: Json, container: Json, named: str) -> Iterator[PodFact]:
     reason = text(container, "state", "waiting", "reason")
     told = text(container, "state", "waiting", "message")
     since = moment(pod, "metadata", "creationTimestamp")

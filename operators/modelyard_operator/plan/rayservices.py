@@ -47,10 +47,15 @@ def wish_digest(manifest: ModelDeployment, model: ModelVersion, restarted: str =
         "engine": canonical(spec.engine),
         "resources": canonical(spec.resources),
         "storage": canonical(spec.storage) if spec.storage is not None else None,
-        "runtime": {name: value for name, value in runtime.items() if name not in _NOT_OF_PODS},
+        "runtime": of_pods(runtime),
         "restarted": restarted,
     }
     return "sha256:" + hashlib.sha256(_bytes(wish).encode()).hexdigest()
+
+
+def of_pods(runtime: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a canonical `runtime` determines pods."""
+    return {name: value for name, value in runtime.items() if name not in _NOT_OF_PODS}
 
 
 def render(

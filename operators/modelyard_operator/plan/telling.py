@@ -36,7 +36,8 @@ def _accepted(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[E
 
 def _progressing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Emit]:
     was, now = _condition(before, "Progressing"), _condition(after, "Progressing")
-    known = text(now, "reason") in ("NotRunning", "Suspended") or any(_turned(before, after, kind) for kind in _ENDS)
+    said = text(now, "reason") in ("Suspended", text(_condition(after, "Accepted"), "reason"))
+    known = said or any(_turned(before, after, kind) for kind in _ENDS)
     if now and not known and _turn(was) != _turn(now):
         yield _emit("Normal", text(now, "reason"), text(now, "message") or text(now, "reason"))
 

@@ -9,7 +9,7 @@ from modelyard import yard as yards
 from modelyard.data.sources import find_files
 from modelyard.errors import ModelyardError
 from modelyard.evaluate.task import EvaluateTask
-from modelyard.records import EvaluationRecord, Progress, StageOutput, StageRecord
+from modelyard.records import EvaluationRecord, MetricValue, Progress, StageOutput, StageRecord
 from modelyard.spec import SuiteSpec, TrainingJob, WorkersSpec
 from modelyard.workflow import preparing, training
 from modelyard.workflow.attempt import Attempt, Job
@@ -76,13 +76,20 @@ def made(attempt: Attempt[Job], record: EvaluationRecord) -> Made:
     digest = yards.digest_bytes(text)
     path = attempt.folder.evaluate / f"evaluation-{digest.removeprefix('sha256:')[:16]}.json"
     yards.publish(path, text)
-    attempt.board.evaluated([metric for suite in record.suites for metric in suite.metrics])
+    attempt.board.evaluated(_values(record))
     words = _summary(record)
     return Made(
         outputs=(StageOutput(name="evaluation", path=str(path.relative_to(attempt.yard.root)), digest=digest),),
         summary=f"{words}; verdict {record.verdict}" if record.verdict else words,
         details={"verdict": record.verdict},
     )
+
+
+def _values(record: EvaluationRecord) -> list[MetricValue]:
+    """All metrics; those that gates look at come first, for the first is what `kubectl get` shows."""
+    gated = {gate.metric for gate in record.gates}
+    values = [metric for suite in record.suites for metric in suite.metrics]
+    return sorted(values, key=lambda value: f"{value.suite}/{value.metric}" not in gated)
 
 
 def _summary(record: EvaluationRecord) -> str:
@@ -105,7 +112,7 @@ def stands(attempt: Attempt[Job], record: StageRecord) -> bool:
     except ModelyardError:
         return False
     if found:
-        attempt.board.evaluated([metric for suite in found.suites for metric in suite.metrics])
+        attempt.board.evaluated(_values(found))
     return True
 
 

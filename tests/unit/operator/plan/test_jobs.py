@@ -583,7 +583,29 @@ def test_with_policy_v1_no_pod_of_the_run_is_evicted_by_will() -> None:
     w = begun()
     spec = w.get(POD_DISRUPTION_BUDGETS, base(w))["spec"]
     assert spec["minAvailable"] == 3, "the head and two workers"
+    assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     assert ("Normal", "NoDisruptionBudget") not in w.events()
+
+
+def test_a_server_that_drops_a_field_of_the_budget_is_not_written_to_again_and_again() -> None:
+    w = begun()
+    key = ObjectKey(POD_DISRUPTION_BUDGETS, NAMESPACE, base(w))
+    w.store.patch(key, {"spec": {"unhealthyPodEvictionPolicy": None}})
+    assert w.settle() == 0
+    w.store.patch(key, {"spec": {"minAvailable": 0}})
+    assert w.settle() == 1
+    assert w.get(POD_DISRUPTION_BUDGETS, base(w))["spec"]["minAvailable"] == 3
+
+
+def test_numbers_are_told_as_people_read_them() -> None:
+    w = begun()
+    progress = {"stage": "train", "step": 10, "totalSteps": 100, "tokensPerSecond": 4711.123456789}
+    value = {"suite": "heldout", "metric": "bits_per_byte", "value": 2.2944444444}
+    w.driver("Training", progress=progress, metrics={"loss": 5.123456789, "evaluation": [value]})
+    w.settle()
+    assert w.status["progress"]["tokensPerSecond"] == 4711.12
+    assert w.status["metrics"]["loss"] == 5.12346
+    assert w.status["metrics"]["evaluation"][0]["value"] == 2.29444
 
 
 def test_the_driver_may_write_its_status_and_its_models_index_and_nothing_else() -> None:

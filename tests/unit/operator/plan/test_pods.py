@@ -39,6 +39,8 @@ CASES = {
                        'secret "k" not found'),
     "init container": ({"initContainerStatuses": waiting("ErrImagePull")["containerStatuses"]}, "ImagePull", True,
                        False, "ErrImagePull"),
+    "init container out of memory": ({"initContainerStatuses": ended("OOMKilled", name="wait")["containerStatuses"]},
+                                     "WorkerLost", False, True, "init container wait"),
     "no node": (condition("PodScheduled", "False", "Unschedulable", "0/3 nodes: 3 Insufficient nvidia.com/gpu"),
                 "Unschedulable", True, True, "Insufficient nvidia.com/gpu"),
     "out of memory": (ended("OOMKilled"), "OutOfMemory", False, False, "limit of 2Gi"),
