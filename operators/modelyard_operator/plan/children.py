@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from modelyard.spec import TrainingJob
@@ -63,7 +64,7 @@ def role(parent: Json, job: Job, attempt: int) -> dict[str, Any]:
     written = [status_name(child_name(parent, attempt))]
     if isinstance(job, TrainingJob):
         written.append(index_name(job.spec.register.name))
-    read = sorted({index_name(name) for name, _ in references(job)} - set(written))
+    read = sorted({index_name(name) for name, _ in (*references(job), *compared(job))} - set(written))
     rules = [_rule(written, ["get", "patch", "update"]), *([_rule(read, ["get"])] if read else [])]
     return {**_child(parent, "rbac.authorization.k8s.io/v1", "Role", base_name(parent)), "rules": rules}
 
@@ -150,7 +151,16 @@ def index(namespace: str, model: str) -> dict[str, Any]:
 
 def references(job: Job) -> list[tuple[str, str]]:
     """(model, alias or version) of what the job cannot begin without."""
-    wanted = [job.spec.model.from_] if isinstance(job, TrainingJob) else [job.spec.target.model]
+    return _registered([job.spec.model.from_ if isinstance(job, TrainingJob) else job.spec.target.model])
+
+
+def compared(job: Job) -> list[tuple[str, str]]:
+    """(model, alias or version) of the baseline. It need not exist: what that means is the gates' to say."""
+    baseline = None if isinstance(job, TrainingJob) else job.spec.baseline
+    return _registered([baseline.model if baseline else None])
+
+
+def _registered(wanted: Iterable[str | None]) -> list[tuple[str, str]]:
     found = [reference.removeprefix(_REGISTRY) for reference in wanted if reference and reference.startswith(_REGISTRY)]
     return [(name, which) for name, _, which in (one.partition("@") for one in found)]
 

@@ -65,20 +65,23 @@ def evaluation_job(
 ) -> dict[str, Any] | None:
     """The EvaluationJob of a version; None when the rollout asks for none.
 
+    Where nothing serves yet there is nothing to compare with: gates that compare are left out, and when there are no
+    others the version needs no evaluation.
     Its name is a function of what is evaluated and how. The same is never evaluated twice; deleting the job asks again.
     """
     spec = manifest.spec
     wish = spec.rollout.evaluation
-    if wish is None:
+    gates = [gate for gate in wish.gates if baseline or gate.not_worse_than_baseline is None] if wish else []
+    if wish is None or not gates:
         return None
     resources = canonical(spec.resources)
     job: dict[str, Any] = {
         "target": {"model": f"registry://{model.label}"},
         "suites": canonical(wish.suites),
-        "gates": canonical(wish.gates),
+        "gates": canonical(gates),
         "workers": {"count": 1, **({"resources": resources} if resources else {})},
     }
-    if baseline and any(gate.not_worse_than_baseline is not None for gate in wish.gates):
+    if any(gate.not_worse_than_baseline is not None for gate in gates):
         job["baseline"] = {"model": f"registry://{baseline}", "whenMissing": "pass"}
     if spec.storage is not None:
         job["storage"] = canonical(spec.storage)

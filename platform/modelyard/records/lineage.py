@@ -132,8 +132,28 @@ class CommitRecord(Record):
     tensors: tuple[TensorRecord, ...] = ()
 
 
+class Difference(Part):
+    """What a metric differs by between target and baseline, over the documents that both scored, in pairs.
+
+    `value` is target minus baseline. `low` and `high` are each the end of a one-sided interval at `confidence`; None
+    with too few pairs. `items` are the pairs, `unpaired` the documents that only one of the two could score.
+    """
+
+    target: float
+    baseline: float
+    value: float
+    low: float | None = None
+    high: float | None = None
+    confidence: float
+    items: int
+    unpaired: int = 0
+
+
 class GateResult(Part):
-    """One gate's verdict with the numbers that decided it."""
+    """One gate's verdict with the numbers that decided it; `difference` only where it compares with a baseline.
+
+    `message` is the reason in words; that of a comparison also when it passed.
+    """
 
     metric: str
     rule: str
@@ -143,6 +163,7 @@ class GateResult(Part):
     low: float | None = None
     high: float | None = None
     message: str = ""
+    difference: Difference | None = None
 
 
 class SuiteResult(Part):
@@ -161,6 +182,19 @@ class SuiteResult(Part):
     references: dict[str, float] = {}
 
 
+class BaselineResult(Part):
+    """What the target was compared with, and what the same suites gave of it.
+
+    `missing` says in words that there was no such model; then `when_missing` was the verdict of comparisons.
+    """
+
+    model: str
+    model_digest: str = ""
+    missing: str = ""
+    when_missing: Literal["fail", "pass"] = "fail"
+    suites: tuple[SuiteResult, ...] = ()
+
+
 class EvaluationRecord(Record):
     """What an evaluation found, and its verdict over all gates (None when there are no gates)."""
 
@@ -169,6 +203,7 @@ class EvaluationRecord(Record):
     suites: tuple[SuiteResult, ...]
     gates: tuple[GateResult, ...] = ()
     verdict: Verdict | None = None
+    baseline: BaselineResult | None = None
     created: str
     seconds: float = 0.0
     environment: dict[str, str] = {}

@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from modelyard.records import EvaluationRecord, GateResult, MetricValue, SuiteResult
 from modelyard.report.charts import padded, ticks
-from modelyard.report.words import count, figure, number
+from modelyard.report.words import count, figure, number, short
 
 BITS = "bits_per_byte"
 
@@ -47,9 +47,10 @@ class GateView:
 
 @dataclass(frozen=True)
 class EvaluationView:
-    """The verdict over all gates (empty without gates), the suites and the gates."""
+    """The verdict over all gates (empty without gates), what it was compared with, the suites and the gates."""
 
     verdict: str
+    baseline: str
     suites: tuple[SuiteView, ...]
     gates: tuple[GateView, ...]
 
@@ -58,7 +59,25 @@ def evaluation_view(record: EvaluationRecord | None) -> EvaluationView | None:
     """The view, or None when nothing was evaluated."""
     if record is None:
         return None
-    return EvaluationView(record.verdict or "", tuple(map(_suite, record.suites)), tuple(map(_gate, record.gates)))
+    suites = tuple(_suite(suite, _baseline_values(record, suite.name)) for suite in record.suites)
+    return EvaluationView(record.verdict or "", _baseline_words(record), suites, tuple(map(_gate, record.gates)))
+
+
+def _baseline_words(record: EvaluationRecord) -> str:
+    """What it was compared with, in a sentence; empty when with nothing."""
+    baseline = record.baseline
+    if baseline is None:
+        return ""
+    if baseline.missing:
+        return f"Compared with nothing: {baseline.missing}."
+    return f"Compared with {baseline.model} (sha256 {short(baseline.model_digest)}), document by document."
+
+
+def _baseline_values(record: EvaluationRecord, suite: str) -> dict[str, dict[str, float]]:
+    """By metric, the baseline's value under the name by which it is shown."""
+    baseline = record.baseline
+    found = next((one for one in baseline.suites if one.name == suite), None) if baseline else None
+    return {} if found is None else {metric.metric: {"baseline": metric.value} for metric in found.metrics}
 
 
 def headline(record: EvaluationRecord | None) -> tuple[MetricValue, dict[str, float]] | None:
@@ -76,18 +95,17 @@ def references(suite: SuiteResult, metric: str) -> dict[str, float]:
     return {name.removesuffix(metric).strip("_/") or "reference": value for name, value in ours.items()}
 
 
-def _suite(suite: SuiteResult) -> SuiteView:
+def _suite(suite: SuiteResult, baseline: dict[str, dict[str, float]]) -> SuiteView:
     items = count(suite.items) + " scored" + (f", {count(suite.unscored)} unscored" if suite.unscored else "")
     bits = next((m for m in suite.metrics if m.metric == BITS), None)
-    plot = interval_plot(bits, references(suite, BITS)) if bits else Markup("")
-    return SuiteView(suite.name, suite.task, items, tuple(_metric(suite, m) for m in suite.metrics), plot)
+    beside = {name: references(suite, name) | baseline.get(name, {}) for name in (m.metric for m in suite.metrics)}
+    plot = interval_plot(bits, beside[BITS]) if bits else Markup("")
+    return SuiteView(suite.name, suite.task, items, tuple(_metric(m, beside[m.metric]) for m in suite.metrics), plot)
 
 
-def _metric(suite: SuiteResult, metric: MetricValue) -> MetricLine:
+def _metric(metric: MetricValue, others: dict[str, float]) -> MetricLine:
     beside = [
-        f"{name} {figure(value)} ({(metric.value - value) / value:+.1%})"
-        for name, value in references(suite, metric.metric).items()
-        if value
+        f"{name} {figure(value)} ({(metric.value - value) / value:+.1%})" for name, value in others.items() if value
     ]
     return MetricLine(metric.metric.replace("_", " "), figure(metric.value), interval(metric), ", ".join(beside))
 
@@ -101,7 +119,11 @@ def interval(metric: MetricValue | GateResult) -> str:
 
 def _gate(gate: GateResult) -> GateView:
     value = "–" if gate.value is None else figure(gate.value)
-    spoken = {"atMost": "at most", "atLeast": "at least", "notWorseThanBaseline": "not worse than the baseline by over"}
+    spoken = {
+        "atMost": "at most",
+        "atLeast": "at least",
+        "notWorseThanBaseline": "not worse than the baseline by more than",
+    }
     return GateView(
         gate.metric, f"{spoken.get(gate.rule, gate.rule)} {number(gate.bound)}", value, gate.verdict, gate.message
     )

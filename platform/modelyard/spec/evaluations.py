@@ -29,8 +29,10 @@ class SuiteSpec(SpecPart):
 class MarginSpec(SpecPart):
     """How much worse is still good enough."""
 
-    margin: Annotated[float, Field(ge=0.0, le=1e12, description="Largest loss, in the metric's unit.")]
-    confidence: Annotated[float, Field(ge=0.5, lt=1.0, description="Of the one-sided interval.")] = 0.95
+    margin: Annotated[float, Field(ge=0.0, le=1e12, description="Largest loss, absolute: in the metric's unit.")]
+    confidence: Annotated[
+        float, Field(ge=0.5, lt=1.0, description="Of the one-sided interval of the paired difference.")
+    ] = 0.95
 
 
 class GateSpec(SpecPart):

@@ -34,7 +34,10 @@ class RunOptions:
 
 @dataclass
 class Attempt(Generic[Job]):
-    """`records` holds the stages finished so far, `resolved` what references named; `stage` is the one at work."""
+    """`records` holds the stages finished so far; `stage` is the one at work.
+
+    `resolved` is what references named, `missing` why others named nothing: an alias that appears changes nothing.
+    """
 
     job: Job
     root: Path
@@ -48,3 +51,4 @@ class Attempt(Generic[Job]):
     stage: str = "prepare"
     records: dict[str, StageRecord] = field(default_factory=dict)
     resolved: dict[str, ResolvedModel] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)

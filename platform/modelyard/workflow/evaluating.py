@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def _values(record: EvaluationRecord) -> list[MetricValue]:
 
 
 def _summary(record: EvaluationRecord) -> str:
-    """The first thing to know of each suite: bits per byte with its interval, or why there is none."""
+    """The first thing to know of each suite: bits per byte with its interval, or why there is none; comparisons."""
     said = []
     for suite in record.suites:
         bits = next((metric for metric in suite.metrics if metric.metric == "bits_per_byte"), None)
@@ -102,7 +103,18 @@ def _summary(record: EvaluationRecord) -> str:
         else:
             interval = f" [{bits.low:.3f}, {bits.high:.3f}]" if bits.low is not None and bits.high is not None else ""
             said.append(f"{suite.name}/{bits.metric} {bits.value:.3f}{interval}")
-    return ", ".join(said)
+    return ", ".join([*said, *_differences(record)])
+
+
+def _differences(record: EvaluationRecord) -> Iterator[str]:
+    """By how much gated metrics differ from the baseline's, or that there is none."""
+    if record.baseline and record.baseline.missing:
+        yield "no baseline"
+    for gate in record.gates:
+        found = gate.difference
+        if found is not None and record.baseline is not None:
+            interval = "" if found.low is None or found.high is None else f" [{found.low:+.3f}, {found.high:+.3f}]"
+            yield f"{gate.metric} {found.value:+.3f}{interval} against {record.baseline.model}"
 
 
 def stands(attempt: Attempt[Job], record: StageRecord) -> bool:

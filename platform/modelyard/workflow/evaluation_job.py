@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard import yard as yards
-from modelyard.evaluate.task import EvaluateTask
+from modelyard.errors import NotFoundError
+from modelyard.evaluate.task import BaselineTask, EvaluateTask
 from modelyard.spec import EvaluationJob
 from modelyard.spec.reasons import Reason
 from modelyard.workflow import evaluating, references
@@ -19,8 +20,9 @@ _PASSED: dict[str, ConditionStatus] = {"Passed": "True", "Failed": "False"}
 
 
 def begin(attempt: EvaluationAttempt) -> None:
-    """Resolve the target before anything is started; start Ray unless the verdict stands."""
+    """Resolve target and baseline before anything is started; start Ray unless the verdict stands."""
     _target(attempt)
+    _baseline(attempt)
     attempt.board.enter("Pending", Reason.EVALUATING)
     record = yards.read_stage(attempt.folder, "evaluate")
     if record is None or record.input_digest != inputs_digest(_inputs(attempt)):
@@ -45,9 +47,25 @@ def _target(attempt: EvaluationAttempt) -> references.ResolvedModel:
     return references.resolve_once(attempt.resolved, reference, root=attempt.root, yard=attempt.yard)
 
 
+def _baseline(attempt: EvaluationAttempt) -> BaselineTask | None:
+    """What the target is compared with; that there is no such model (yet) is the gates' to weigh, no error."""
+    wish = attempt.job.spec.baseline
+    if wish is None:
+        return None
+    if wish.model not in attempt.missing:
+        try:
+            found = references.resolve_once(attempt.resolved, wish.model, root=attempt.root, yard=attempt.yard)
+            return BaselineTask(found.label, found.digest, str(found.folder), when_missing=wish.when_missing)
+        except NotFoundError as error:
+            attempt.missing[wish.model] = str(error)
+    why = f"there is no {wish.model}: {attempt.missing[wish.model]}"
+    return BaselineTask(wish.model, missing=why, when_missing=wish.when_missing)
+
+
 def _inputs(attempt: EvaluationAttempt) -> dict[str, Any]:
-    spec = attempt.job.spec
+    spec, baseline = attempt.job.spec, _baseline(attempt)
     return {
+        **({"baseline": [baseline.model_digest, baseline.when_missing]} if baseline else {}),
         "target": _target(attempt).digest,
         "suites": [suite.model_dump(mode="json") for suite in spec.suites],
         "sources": evaluating.source_digests(spec.suites, attempt.root),
@@ -68,6 +86,7 @@ def _work(attempt: EvaluationAttempt) -> Made:
         now=attempt.board.now(),
         dataset_folder=_dataset_folder(attempt, target),
         environment=environment(),
+        baseline=_baseline(attempt),
     )
     return evaluating.made(attempt, evaluating.score(attempt, task, spec.workers))
 

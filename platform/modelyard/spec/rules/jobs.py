@@ -24,9 +24,9 @@ def check_target(spec: EvaluationJobSpec) -> Iterator[Objection]:
 
 
 def check_comparison(spec: EvaluationJobSpec) -> Iterator[Objection]:
-    """Baselines and promotion are not built yet."""
+    """A baseline is a version or a folder; promotion is not built yet."""
     if spec.baseline is not None:
-        yield Objection(("spec", "baseline"), "is not built yet", "take it out; gates may use atMost and atLeast", True)
+        yield from check_reference(spec.baseline.model, ("spec", "baseline", "model"))
     if spec.promote is not None:
         yield Objection(("spec", "promote"), "is not built yet", "take it out; modelyard alias moves an alias", True)
 
@@ -38,7 +38,8 @@ def check_job_suites(spec: EvaluationJobSpec) -> Iterator[Objection]:
 
 def check_job_gates(spec: EvaluationJobSpec) -> Iterator[Objection]:
     """Gates bound what the suites measure."""
-    yield from check_gates(spec.gates, spec.suites, ("spec", "gates"))
+    missing = "" if spec.baseline else "add baseline: {model: registry://name@alias}"
+    yield from check_gates(spec.gates, spec.suites, ("spec", "gates"), baseline=missing)
 
 
 def check_scorers(spec: EvaluationJobSpec) -> Iterator[Objection]:

@@ -156,7 +156,9 @@ def check_evaluation_suites(spec: TrainingJobSpec) -> Iterator[Objection]:
 
 def check_evaluation_gates(spec: TrainingJobSpec) -> Iterator[Objection]:
     """Gates bound what the suites measure."""
-    yield from check_gates(spec.evaluation.gates, spec.evaluation.suites, ("spec", "evaluation", "gates"))
+    place = ("spec", "evaluation", "gates")
+    instead = "use atMost or atLeast here, and an EvaluationJob with a baseline afterwards"
+    yield from check_gates(spec.evaluation.gates, spec.evaluation.suites, place, baseline=instead)
 
 
 def check_best(spec: TrainingJobSpec) -> Iterator[Objection]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.spec import EvaluationJob
 from modelyard_operator.kinds.actions import Create, Delete, Patch
 from modelyard_operator.kinds.names import index_name
 from modelyard_operator.kinds.objects import (
@@ -22,6 +23,7 @@ from modelyard_operator.kinds.objects import (
 )
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan.deployment_facts import fault_of
+from modelyard_operator.plan.manifests import job_of
 from support.deployment_worlds import NAMESPACE, PLACE, World, deployment, digest
 from support.kuberay import Script
 from support.kuberay.scripts import COMES_UP, DEPLOY_FAILS, NEVER_HEALTHY, SICKENS
@@ -30,6 +32,13 @@ EVALUATION = {
     "suites": [{"name": "heldout", "task": "perplexity", "sources": [{"name": "heldout", "path": "corpus/"}]}],
     "gates": [{"metric": "heldout/bits_per_byte", "atMost": 2.5}],
 }
+
+
+NOT_WORSE = {"metric": "heldout/bits_per_byte", "notWorseThanBaseline": {"margin": 0.01}}
+
+
+def comparing(*more: dict[str, Any]) -> dict[str, Any]:
+    return deployment(rollout={"deadlineSeconds": 60, "evaluation": {**EVALUATION, "gates": [*more, NOT_WORSE]}})
 
 
 def gated(**spec: Any) -> dict[str, Any]:
@@ -377,6 +386,43 @@ def test_another_engine_for_the_same_version_needs_no_new_evaluation() -> None:
     world.spec(engine={"maxSequences": 4})
     world.seconds(1)
     assert world.said == ("Deploying", "RollingOut")
+
+
+def test_a_version_is_compared_with_the_one_that_serves() -> None:
+    world = World(comparing(*EVALUATION["gates"]))
+    world.seconds(1)
+    first = world.store.get(world.gate)["spec"]
+    assert "baseline" not in first, "nothing serves yet"
+    assert first["gates"] == EVALUATION["gates"]
+    conclude(world, "Passed")
+    world.seconds(10)
+    assert (world.said, world.serves) == (("Ready", "RolledOut"), 1)
+    world.store.delete(world.gate)
+    world.index(2, stable=2)
+    world.seconds(3)
+    asked = world.store.get(world.gate)["spec"]
+    assert asked["baseline"] == {"model": "registry://small@1", "whenMissing": "pass"}
+    assert asked["gates"] == [*EVALUATION["gates"], NOT_WORSE]
+    assert isinstance(job_of(world.store.get(world.gate)), EvaluationJob), "what is made can be taken"
+    conclude(world, "Failed")
+    world.seconds(5)
+    assert (world.said, world.serves) == (("Degraded", "GateFailed"), 1)
+    world.index(3, stable=3)
+    world.seconds(3)
+    assert world.store.get(world.gate)["spec"]["baseline"]["model"] == "registry://small@1"
+
+
+def test_the_first_version_has_nothing_to_be_compared_with() -> None:
+    world = World(comparing())
+    world.seconds(10)
+    assert (world.said, world.serves) == (("Ready", "RolledOut"), 1)
+    assert world.names(EVALUATION_JOBS) == []
+    world.index(2, stable=2)
+    world.seconds(3)
+    assert world.said == ("Deploying", "Evaluating")
+    conclude(world, "Passed")
+    world.seconds(15)
+    assert (world.said, world.serves) == (("Ready", "RolledOut"), 2)
 
 
 def missing_alias(world: World) -> None:

@@ -110,6 +110,21 @@ def test_a_claim_that_lost_its_volume_or_is_on_its_way_out_is_refused() -> None:
     assert "is being deleted" in w.message("Accepted")
 
 
+@pytest.mark.parametrize("when", ["pass", "fail"])
+def test_a_baseline_that_is_not_registered_yet_is_not_waited_for(when: str) -> None:
+    """What that means is the gates' to say; the driver may read its index once it is there."""
+    gate = {"metric": "heldout/bits_per_byte", "notWorseThanBaseline": {"margin": 0.01}}
+    baseline = {"model": "registry://other@stable", "whenMissing": when}
+    w = world(evaluation(baseline=baseline, gates=[gate], target={"model": "registry://small@candidate"}))
+    assert "registry://small@candidate" in refused(w, "ModelNotFound")
+    w.store.create(index("small", 1, candidate=1))
+    w.settle()
+    assert w.condition("Accepted") == ("True", "ManifestAccepted")
+    (name,) = w.names(ROLES)
+    read = [rule["resourceNames"] for rule in w.get(ROLES, name)["rules"] if rule["verbs"] == ["get"]]
+    assert read == [["modelyard-model-other", "modelyard-model-small"]]
+
+
 def test_a_model_that_is_not_registered_yet_is_waited_for() -> None:
     w = world(evaluation(target={"model": "registry://small@candidate"}))
     assert "registry://small@candidate" in refused(w, "ModelNotFound")
