@@ -72,6 +72,11 @@ class Attempt:
         """What the driver is told; empty: nothing."""
         return text(self.record, "data", CONTROL_KEY)
 
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether the driver stands asked to commit and stop, since `ledger.stop_asked`."""
+        return self.control == "stop" and self.ledger.stop_asked is not None
+
     def committed(self) -> int:
         """The step of the newest commit that is known of."""
         document = self.report.document
@@ -83,7 +88,8 @@ class Attempt:
         # KubeRay leaves old times where they are: a RayJob that a queue holds, or has just let go, has a start time.
         began = None if self.deployment_status in _NOT_AT_WORK else moment(self.rayjob, "status", "startTime")
         ended = moment(self.rayjob, "status", "endTime") if self.ended_by_kuberay else None
-        return self.ledger.active_seconds + (max(0.0, ((ended or now) - began).total_seconds()) if began else 0.0)
+        until = now if ended is None else min(ended, now)
+        return self.ledger.active_seconds + (max(0.0, (until - began).total_seconds()) if began else 0.0)
 
     def failures(self) -> int:
         """Failures in a row without a new commit, when this attempt has failed."""

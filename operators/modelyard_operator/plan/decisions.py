@@ -181,31 +181,32 @@ def _start(case: Case, job: Job, number: int, ledger: Ledger) -> Decision:
 
 def _active(case: Case, job: Job, active: Active) -> Decision:
     attempt, runtime = case.attempt, runtime_of(job)
+    fact, ledger = attempt.fact, attempt.ledger
+    if fact and not fact.waits and ledger.seen is None:
+        ledger = ledger.amended(seen=fact.failure)  # the pod is replaced soon, and what it told with it
     if late := _deadline(case, job):
-        return late
-    fact = attempt.fact
+        why = f"spec.runtime.activeDeadlineSeconds: {runtime.active_deadline_seconds} is over; "
+        return _stopping(case, active, ledger, why, late)
     patience = timedelta(seconds=runtime.start_deadline_seconds)
     if fact and fact.waits and fact.since and case.now - fact.since >= patience:
         return Fail(fact.failure, Reason.RUN_FAILED)
-    ledger = attempt.ledger
-    if fact and not fact.waits and ledger.seen is None:
-        ledger = ledger.amended(seen=fact.failure)  # the pod is replaced soon, and what it told with it
     if case.suspend:
-        return _stopping(case, active, ledger)
+        return _stopping(case, active, ledger, "", _close(case, ledger, None, cut=True))
     return Watch(active, ledger)
 
 
-def _stopping(case: Case, active: Active, ledger: Ledger) -> Decision:
+def _stopping(case: Case, active: Active, ledger: Ledger, why: str, cut_off: Decision) -> Decision:
     """Ask the driver to commit and stop; cut it off when there is no driver yet, or when it takes too long."""
+    attempt = case.attempt
     if active.reason is Reason.ENDING:
-        return Watch(active, ledger, case.attempt.control)
+        return Watch(active, ledger, attempt.control)
     if active.reason is not Reason.TRAINING:
-        return _close(case, ledger, None, cut=True)
-    if case.attempt.control != "stop" or ledger.stop_asked is None:
-        ledger = ledger.amended(stop_asked=case.now)
-    if ledger.stop_asked is not None and case.now - ledger.stop_asked >= STOP_GRACE:
-        return _close(case, ledger, None, cut=True)
-    return Watch(Active(Reason.STOPPING, "the driver was asked to commit and stop"), ledger, "stop")
+        return cut_off
+    asked = ledger.stop_asked if attempt.told_to_stop else None
+    if asked is not None and case.now - asked >= STOP_GRACE:
+        return cut_off
+    words = f"{why}the driver was asked to commit and stop"
+    return Watch(Active(Reason.STOPPING, words), ledger.amended(stop_asked=asked or case.now), "stop")
 
 
 def _over(case: Case, job: Job, over: Over) -> Decision:
@@ -213,11 +214,11 @@ def _over(case: Case, job: Job, over: Over) -> Decision:
     asked = case.suspend or (attempt.ledger.stop_asked is not None and over.failure.failure_class == "Interrupted")
     if over.final:
         return Fail(over.failure, over.reason)
+    if late := _deadline(case, job):
+        return late
     cut = attempt.deployment_status == "ValidationFailed"
     if asked:
         return _close(case, attempt.ledger, None, cut=cut or (case.suspend and not attempt.clusters))
-    if late := _deadline(case, job):
-        return late
     if attempt.failures() > max_restarts(job):
         return Fail(over.failure, Reason.RESTARTS_USED_UP)
     return _close(case, attempt.ledger, over.failure, cut=cut)
@@ -263,8 +264,10 @@ def pause(attempt: Attempt) -> timedelta:
 
 
 def _deadline(case: Case, job: Job) -> Fail | None:
-    limit = runtime_of(job).active_deadline_seconds
-    spent = case.attempt.ledger.active_after if case.attempt.ledger.ended else case.attempt.active_seconds(case.now)
+    """The end when the job's time is spent. Who was asked to suspend in time may take longer to commit."""
+    limit, attempt = runtime_of(job).active_deadline_seconds, case.attempt
+    asked = attempt.ledger.stop_asked if case.suspend and attempt.told_to_stop else None
+    spent = attempt.ledger.active_after if attempt.ledger.ended else attempt.active_seconds(asked or case.now)
     if limit is None or spent < limit:
         return None
     words = f"all attempts together took longer than spec.runtime.activeDeadlineSeconds: {limit}"

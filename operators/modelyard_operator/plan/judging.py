@@ -98,7 +98,10 @@ def _over(attempt: Attempt, kind: str) -> Over:
     seen = attempt.ledger.seen or (attempt.fact.failure if attempt.fact else None)
     if document and document.last_failure and document.phase in ("Failed", "Suspended"):
         failure = document.last_failure
-        if seen and seen.failure_class == "OutOfMemory" and failure.failure_class in ("WorkerLost", "Interrupted"):
+        broke = failure.failure_class == "WorkerLost" or (
+            failure.failure_class == "Interrupted" and attempt.ledger.stop_asked is None
+        )  # who was asked to stop has outlived what its pods told
+        if broke and seen and seen.failure_class == "OutOfMemory":
             return Over(seen, final=True)  # the first cause, not what broke after it
         return _told(failure)
     if text(attempt.rayjob, "status", "reason") == "PreRunningDeadlineExceeded":

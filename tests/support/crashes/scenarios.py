@@ -158,6 +158,7 @@ SCENARIOS: Mapping[str, Scenario] = {
          *_seconds(8), 60.0, shared=1),
     "resume": _training((_RUNS_ON, _SUCCEEDS), *_seconds(5), edits(JOB, suspend=True), *_seconds(8), 60.0,
          edits(JOB, suspend=False), *_seconds(12), shared=15),
+    "deadline": _training((_RUNS_ON,), *_seconds(14), 60.0, shared=5, runtime={"activeDeadlineSeconds": 6}),
     "delete": _training((_RUNS_ON,), *_seconds(5), deletes(JOB), *_seconds(2), 60.0, shared=5),
     "expire": _training((_SUCCEEDS,), *_seconds(10), 20.0, 20.0, shared=4, runtime={"ttlSecondsAfterFinished": 30}),
     "name taken": _name_taken(),

@@ -176,6 +176,9 @@ def test_an_end_time_of_long_ago_stops_no_clock() -> None:
     w.kuberay("Running", "RUNNING", endTime="2020-01-01T00:00:00Z")
     w.tick(60)
     w.settle()
+    assert w.condition("Progressing") == ("True", "Stopping")
+    w.tick(120)
+    w.settle()
     assert w.condition("Failed") == ("True", "DeadlineExceeded")
 
 

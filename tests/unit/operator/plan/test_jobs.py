@@ -444,7 +444,7 @@ def test_waiting_in_a_queue_is_no_time_at_work() -> None:
     assert w.status["phase"] == "Training"
     w.tick(100)
     w.settle()
-    assert w.condition("Failed") == ("True", "DeadlineExceeded")
+    assert w.condition("Progressing") == ("True", "Stopping")
 
 
 def test_the_deadline_is_for_all_attempts_together() -> None:
@@ -460,8 +460,127 @@ def test_the_deadline_is_for_all_attempts_together() -> None:
     assert w.requeue() == 1
     w.tick(1)
     w.settle()
+    assert w.condition("Progressing") == ("True", "Stopping")
+    stops(w, 2)
     assert w.condition("Failed") == ("True", "DeadlineExceeded")
     assert "activeDeadlineSeconds: 100" in w.status["lastFailure"]["message"]
+
+
+def late(**spec: object) -> World:
+    """A job whose deadline of 100 s is over while its driver is at work, as the operator has seen."""
+    w = begun(runtime={"activeDeadlineSeconds": 100}, faultTolerance={"maxRestarts": 3}, **spec)
+    w.tick(100)
+    w.settle()
+    return w
+
+
+def stops(w: World, attempt: int = 1) -> None:
+    """The driver has committed, as it was asked to, and says so."""
+    w.driver("Suspended", attempt, lastFailure=failure("Interrupted", retryable=True))
+    w.kuberay("Failed", "FAILED", attempt, reason="AppFailed", endTime=w.now.isoformat())
+    w.settle()
+
+
+def test_the_deadline_lets_the_driver_commit_first() -> None:
+    w = late()
+    assert w.get(CONFIG_MAPS, w.record().name)["data"]["control"] == "stop"
+    assert (w.status["phase"], w.condition("Progressing")) == ("Training", ("True", "Stopping"))
+    assert "activeDeadlineSeconds: 100" in w.message("Progressing")
+    assert w.requeue() == 120
+    assert w.step() == []
+    w.tick(5)
+    stops(w)
+    assert (w.status["phase"], w.condition("Failed")) == ("Failed", ("True", "DeadlineExceeded"))
+    assert w.condition("Suspended") == ("", "")
+    assert w.names(RAY_JOBS) == []
+    w.tick(4000)
+    assert w.step() == [], "no other attempt follows"
+
+
+def test_a_driver_that_does_not_stop_for_the_deadline_is_cut_off_after_two_minutes() -> None:
+    w = late()
+    w.tick(119)
+    assert w.step() == []
+    w.tick(1)
+    w.settle()
+    assert (w.names(RAY_JOBS), w.condition("Failed")) == ([], ("True", "DeadlineExceeded"))
+
+
+def test_a_driver_that_succeeds_after_the_deadline_has_succeeded() -> None:
+    w = late()
+    w.driver("Succeeded", progress={"stage": "register", "step": 100})
+    w.kuberay("Running", "SUCCEEDED")
+    w.tick(130)
+    w.settle()
+    assert w.condition("Progressing") == ("True", "Ending")
+    w.kuberay("Complete", "SUCCEEDED", endTime=w.now.isoformat())
+    w.settle()
+    assert (w.status["phase"], w.condition("Complete")) == ("Succeeded", ("True", "Completed"))
+
+
+@pytest.mark.parametrize("deployment", ["Initializing", "Running"])
+def test_what_has_no_driver_at_work_is_over_with_its_deadline(deployment: str) -> None:
+    w = late()
+    w.kuberay(deployment, "")
+    w.settle()
+    assert (w.names(RAY_JOBS), w.condition("Failed")) == ([], ("True", "DeadlineExceeded"))
+
+
+def test_a_wish_to_suspend_after_the_deadline_changes_nothing() -> None:
+    w = late()
+    w.edit(suspend=True)
+    w.settle()
+    assert "activeDeadlineSeconds: 100" in w.message("Progressing")
+    stops(w)
+    assert w.condition("Failed") == ("True", "DeadlineExceeded")
+
+
+def test_who_was_asked_to_suspend_in_time_may_commit_beyond_the_deadline() -> None:
+    w = begun(runtime={"activeDeadlineSeconds": 100})
+    w.tick(90)
+    w.edit(suspend=True)
+    w.settle()
+    w.tick(20)
+    assert w.step() == []
+    stops(w)
+    assert (w.status["phase"], w.condition("Failed")) == ("Suspended", ("", ""))
+    w.tick(600)
+    w.edit(suspend=False)
+    w.settle()
+    assert w.condition("Failed") == ("True", "DeadlineExceeded"), "and is late when it is to go on"
+
+
+def test_a_deadline_that_is_put_off_while_the_driver_stops_is_heard() -> None:
+    w = late()
+    w.edit(runtime={"activeDeadlineSeconds": 1000})
+    w.settle()
+    assert "control" not in w.get(CONFIG_MAPS, w.record().name)["data"]
+    assert w.condition("Progressing") == ("True", "Training")
+    stops(w)  # it had heard of it already
+    assert w.condition("Progressing") == ("True", "Resumed")
+
+
+def test_a_failure_that_is_final_is_told_rather_than_the_deadline() -> None:
+    w = late()
+    w.driver("Failed", lastFailure=failure("BadData", "no document can be read"))
+    w.kuberay("Failed", "FAILED", endTime=w.now.isoformat())
+    w.settle()
+    assert (w.condition("Failed"), w.status["lastFailure"]["class"]) == (("True", "RunFailed"), "BadData")
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+def test_a_worker_that_was_out_of_memory_once_does_not_fail_a_run_that_is_asked_to_stop(suspended: bool) -> None:
+    w = begun(runtime={"activeDeadlineSeconds": 100})
+    w.pod(OOM)
+    w.settle()
+    w.edit(suspend=suspended)
+    w.tick(50 if suspended else 100)
+    w.settle()
+    stops(w)
+    assert w.condition("Suspended" if suspended else "Failed") == (
+        "True",
+        "Suspended" if suspended else "DeadlineExceeded",
+    )
 
 
 def test_time_suspended_is_no_time_at_work() -> None:
@@ -479,6 +598,7 @@ def test_time_suspended_is_no_time_at_work() -> None:
     assert w.step() == []
     w.tick(1)
     w.settle()
+    stops(w, 2)
     assert w.condition("Failed") == ("True", "DeadlineExceeded")
 
 
