@@ -83,13 +83,37 @@ class Attempt:
         step = document.checkpoint.step if document and document.checkpoint else 0
         return max(step, self.told_commit, self.ledger.committed)
 
+    @property
+    def began(self) -> datetime | None:
+        """When the spell at work began; None while nothing is at work."""
+        # KubeRay leaves old times where they are: a RayJob that a queue holds, or has just let go, has a start time.
+        return None if self.deployment_status in _NOT_AT_WORK else moment(self.rayjob, "status", "startTime")
+
+    def clocked(self, now: datetime) -> Ledger:
+        """The ledger with the spell that is at work; the one before it, when there was one, is added up.
+
+        KubeRay starts its clock anew when a queue takes a RayJob back and lets it go. That is seen as it happens; a
+        spell whose end nobody saw counts up to its newest commit, for what followed may have been a wait.
+        """
+        ledger, began = self.ledger, self.began
+        if ledger.began == began:
+            return ledger
+        over = 0.0
+        if ledger.began is not None:
+            until = now if began is None else self._commit_time()
+            over = (until - ledger.began).total_seconds() if until else 0.0
+        return ledger.amended(active_seconds=round(ledger.active_seconds + max(0.0, over), 3), began=began)
+
+    def _commit_time(self) -> datetime | None:
+        document = self.report.document
+        return moment({"time": document.checkpoint.time}, "time") if document and document.checkpoint else None
+
     def active_seconds(self, now: datetime) -> float:
         """How long the job was at work in all attempts up to this one; waiting in a queue does not count."""
-        # KubeRay leaves old times where they are: a RayJob that a queue holds, or has just let go, has a start time.
-        began = None if self.deployment_status in _NOT_AT_WORK else moment(self.rayjob, "status", "startTime")
+        ledger = self.clocked(now)
         ended = moment(self.rayjob, "status", "endTime") if self.ended_by_kuberay else None
         until = now if ended is None else min(ended, now)
-        return self.ledger.active_seconds + (max(0.0, (until - began).total_seconds()) if began else 0.0)
+        return ledger.active_seconds + (max(0.0, (until - ledger.began).total_seconds()) if ledger.began else 0.0)
 
     def failures(self) -> int:
         """Failures in a row without a new commit, when this attempt has failed."""

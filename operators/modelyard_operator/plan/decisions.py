@@ -111,6 +111,14 @@ class Case:
         """The moment of the observation."""
         return self.observation.now
 
+    @property
+    def ledger(self) -> Ledger:
+        """The attempt's account now. Its clock is kept only where there is a deadline: each spell costs two writes."""
+        kept = self.attempt.ledger
+        limited = self.job is not None and runtime_of(self.job).active_deadline_seconds is not None
+        counts = kept.ended is None and (limited or kept.began is not None)
+        return self.attempt.clocked(self.now) if counts else kept
+
 
 def case_of(observation: Observation) -> Case:
     """Gather what is decided upon."""
@@ -162,7 +170,7 @@ def _judged(case: Case, job: Job, judgement: Judgement) -> Decision:
     attempt = case.attempt
     match judgement:
         case Missing():
-            return Hold() if case.suspend else _start(case, job, attempt.number, attempt.ledger)
+            return Hold() if case.suspend else _deadline(case, job) or _start(case, job, attempt.number, case.ledger)
         case Leaving():
             return Watch(Active(Reason.STARTING, "the RayJob is being deleted from outside; another one follows"))
         case Active():
@@ -181,7 +189,7 @@ def _start(case: Case, job: Job, number: int, ledger: Ledger) -> Decision:
 
 def _active(case: Case, job: Job, active: Active) -> Decision:
     attempt, runtime = case.attempt, runtime_of(job)
-    fact, ledger = attempt.fact, attempt.ledger
+    fact, ledger = attempt.fact, case.ledger
     if fact and not fact.waits and ledger.seen is None:
         ledger = ledger.amended(seen=fact.failure)  # the pod is replaced soon, and what it told with it
     if late := _deadline(case, job):
@@ -218,10 +226,10 @@ def _over(case: Case, job: Job, over: Over) -> Decision:
         return late
     cut = attempt.deployment_status == "ValidationFailed"
     if asked:
-        return _close(case, attempt.ledger, None, cut=cut or (case.suspend and not attempt.clusters))
+        return _close(case, case.ledger, None, cut=cut or (case.suspend and not attempt.clusters))
     if attempt.failures() > max_restarts(job):
         return Fail(over.failure, Reason.RESTARTS_USED_UP)
-    return _close(case, attempt.ledger, over.failure, cut=cut)
+    return _close(case, case.ledger, over.failure, cut=cut)
 
 
 def _close(case: Case, ledger: Ledger, failure: FailureDigest | None, *, cut: bool) -> Close:

@@ -101,6 +101,7 @@ def _actions(case: Case, decision: Decision, settings: Settings) -> Iterator[Act
         case _:
             yield from _events(case, told, decision)
             yield from told
+            yield from _accounted(case, case.ledger)
 
 
 def _told(case: Case, decision: Decision) -> Iterator[Patch]:
@@ -130,6 +131,7 @@ def _started(
         yield Create(record(parent, number, ledger))
     if owned(observation, rayjob_key(parent, number)) is None:
         yield Create(rayjob(parent, job, number, settings))
+    yield from _accounted(case, case.ledger)  # last: who has not seen the RayJob stops at its creation
     for key, item in _attempts_before(observation, number):
         yield Delete(key, uid_of(item))
 
@@ -158,12 +160,18 @@ def _kept(case: Case, decision: Watch) -> Iterator[Action]:
         yield _patch(attempt.record, body)
 
 
+def _accounted(case: Case, ledger: Ledger) -> Iterator[Patch]:
+    """The attempt's account as it is to be."""
+    record = case.attempt.record
+    if record is not None and ledger != case.attempt.ledger:
+        yield _patch(record, {"metadata": {"annotations": ledger.annotation()}})
+
+
 def _closed(case: Case, ledger: Ledger, cut: bool) -> Iterator[Action]:
     attempt, observation = case.attempt, case.observation
     if attempt.record is None:
         yield Create(record(observation.parent, attempt.number, ledger))
-    elif ledger != attempt.ledger:
-        yield _patch(attempt.record, {"metadata": {"annotations": ledger.annotation()}})
+    yield from _accounted(case, ledger)
     if cut and attempt.rayjob is not None and not attempt.leaving:
         yield Delete(rayjob_key(observation.parent, attempt.number), uid_of(attempt.rayjob))
 

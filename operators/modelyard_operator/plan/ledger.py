@@ -26,14 +26,16 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Ledger(Part):
     """One attempt's account.
 
-    `failures` in a row without a commit, `committed` (the newest commit's step) and `active_seconds` are those from
-    before it. `stop_asked` is when its driver was first asked to stop; `seen` what its pods told; `ended` when and
-    `outcome` how it was judged over; `…_after` are the accounts with which the next attempt begins.
+    `failures` in a row without a commit and `committed` (the newest commit's step) are those from before it.
+    `active_seconds` is the time at work before the spell that is at work, which `began` then: that is told only where
+    there is a deadline. `stop_asked` is when its driver was first asked to stop; `seen` what its pods told; `ended`
+    when and `outcome` how it was judged over; `…_after` are the accounts with which the next attempt begins.
     """
 
     failures: Count = 0
     committed: Count = 0
     active_seconds: Seconds = 0.0
+    began: AwareDatetime | None = None
     stop_asked: AwareDatetime | None = None
     seen: FailureDigest | None = None
     ended: AwareDatetime | None = None

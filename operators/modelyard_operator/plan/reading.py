@@ -45,9 +45,9 @@ def moment(item: Any, *path: str) -> datetime | None:
     """The RFC 3339 time at a path, in UTC; None when there is none."""
     try:
         found = datetime.fromisoformat(text(item, *path))
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def rfc3339(time: datetime) -> str:

@@ -272,3 +272,11 @@ def _hold(
         assert is_true["Progressing"] or deployment in ("Suspending", "Suspended"), case
     if over and not (succeeded or verdict_of_no):
         assert phase != "Succeeded", case
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday", ""])
+def test_a_start_time_that_is_none_is_no_time_at_work(time: str) -> None:
+    w = begun(runtime={"activeDeadlineSeconds": 60})
+    w.kuberay("Running", "RUNNING", startTime=time)
+    w.settle()
+    assert w.condition("Progressing") == ("True", "Training")

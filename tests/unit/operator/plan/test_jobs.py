@@ -466,6 +466,97 @@ def test_the_deadline_is_for_all_attempts_together() -> None:
     assert "activeDeadlineSeconds: 100" in w.status["lastFailure"]["message"]
 
 
+def preempted(w: World, let_go_after: float = 1000) -> None:
+    """A queue suspends the RayJob and lets it go later: KubeRay starts the clock anew."""
+    w.kuberay("Suspended", "", startTime=stamp(w, began=True))
+    w.settle()
+    w.tick(let_go_after)
+    w.kuberay("", "", startTime=stamp(w, began=True))
+    w.settle()
+    w.run()
+
+
+def stamp(w: World, *, began: bool) -> str:
+    """The time that KubeRay's status tells: it leaves the old one standing where it has no new one."""
+    told: str = w.store.get(w.rayjob())["status"]["startTime"] if began else w.now.isoformat()
+    return told
+
+
+def test_time_at_work_adds_up_over_what_a_queue_takes_back() -> None:
+    w = begun(runtime={"queue": "gold", "activeDeadlineSeconds": 100})
+    w.tick(60)
+    preempted(w)
+    w.tick(30)
+    preempted(w)
+    assert w.status["phase"] == "Training"
+    assert w.requeue() == 10
+    w.tick(10)
+    w.settle()
+    assert w.condition("Progressing") == ("True", "Stopping")
+    w.kuberay("Suspended", "", startTime=stamp(w, began=True))  # taken back once more, and nobody is at work
+    w.settle()
+    assert w.condition("Failed") == ("True", "DeadlineExceeded")
+
+
+def test_the_account_of_the_time_at_work_is_written_once_at_each_end_of_a_spell() -> None:
+    w = world(job(runtime={"activeDeadlineSeconds": 5000}))
+    w.settle()
+    w.kuberay("Initializing", startTime=w.now.isoformat())
+    versions = [w.get(CONFIG_MAPS, w.record().name)["metadata"]["resourceVersion"]]
+    for deployment in ("Initializing", "Suspended"):
+        w.kuberay(deployment, "", startTime=stamp(w, began=True))
+        w.settle()
+        for _ in range(3):
+            w.tick(10)
+            assert w.step() == []
+        versions.append(w.get(CONFIG_MAPS, w.record().name)["metadata"]["resourceVersion"])
+    assert len(set(versions)) == 3
+
+
+def test_without_a_deadline_no_account_of_the_time_is_kept() -> None:
+    w = world()
+    w.settle()
+    before = w.get(CONFIG_MAPS, w.record().name)["metadata"]["annotations"]
+    w.run()
+    w.kuberay("Suspended", "")
+    w.settle()
+    assert w.get(CONFIG_MAPS, w.record().name)["metadata"]["annotations"] == before
+
+
+def test_what_nobody_saw_taken_back_counts_up_to_its_newest_commit() -> None:
+    w = begun(runtime={"queue": "gold", "activeDeadlineSeconds": 100})
+    w.tick(60)
+    commit = {"step": 5, "path": "x", "time": w.now.isoformat()}
+    w.driver("Training", checkpoint=commit)
+    w.settle()
+    w.tick(5000)  # the operator was away when the queue took it back and let it go
+    w.kuberay("Running", "RUNNING", startTime=w.now.isoformat())
+    w.settle()
+    assert w.requeue() == 40
+
+
+@pytest.mark.parametrize("suspend", [True, False])
+def test_the_work_of_a_rayjob_that_somebody_deletes_counts(suspend: bool) -> None:
+    w = begun(runtime={"activeDeadlineSeconds": 100})
+    w.tick(60)
+    w.edit(suspend=suspend)
+    w.store.delete(w.rayjob())
+    w.settle()
+    if suspend:
+        w.tick(1000)
+        w.edit(suspend=False)
+        w.settle()
+    w.run()
+    assert w.requeue() == 40
+
+
+def test_a_job_whose_time_is_spent_makes_no_other_rayjob_when_somebody_deletes_its_own() -> None:
+    w = late()
+    w.store.delete(w.rayjob())
+    w.settle()
+    assert (w.names(RAY_JOBS), w.condition("Failed")) == ([], ("True", "DeadlineExceeded"))
+
+
 def late(**spec: object) -> World:
     """A job whose deadline of 100 s is over while its driver is at work, as the operator has seen."""
     w = begun(runtime={"activeDeadlineSeconds": 100}, faultTolerance={"maxRestarts": 3}, **spec)

@@ -214,14 +214,17 @@ def _adopts(action: Action) -> bool:
 @given(
     st.sampled_from((job, evaluation)),
     st.sampled_from((0, 1, 3)),
+    st.sampled_from((None, 100)),
     st.lists(st.tuples(HAPPENINGS, st.booleans()), max_size=20),
 )
 def test_whatever_happens_it_settles_and_touches_only_its_own(
-    make: Callable[..., dict[str, Any]], restarts: int, story: list[tuple[Happening, bool]]
+    make: Callable[..., dict[str, Any]], restarts: int, deadline: int | None, story: list[tuple[Happening, bool]]
 ) -> None:
-    fault_tolerance = {"faultTolerance": {"maxRestarts": restarts}} if make is job else {}
+    spec: dict[str, Any] = {"faultTolerance": {"maxRestarts": restarts}} if make is job else {}
+    if deadline is not None:
+        spec["runtime"] = {"activeDeadlineSeconds": deadline}
     bystanders = [claim("theirs"), {**job(), "metadata": {"name": "other", "namespace": NAMESPACE}}]
-    w = world(make(**fault_tolerance), *bystanders)
+    w = world(make(**spec), *bystanders)
     before = {key: w.store.get(key) for key in map(key_of, bystanders)}
     reconcile(w)
     for happens, looked_at in story:
