@@ -27,9 +27,10 @@ from modelyard_operator.kinds.objects import (
     ObjectKey,
     Resource,
 )
-from modelyard_operator.kinds.observations import Observation
+from modelyard_operator.kinds.observations import Observation, Probe
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan import interest, plan, probes
+from modelyard_operator.runtime.probing import Tally
 from support.job_worlds import claim
 from support.kuberay import Script, ScriptedRay, StandIn
 from support.manifests import DEPLOYMENT, the
@@ -81,13 +82,20 @@ class World:
         self.store = Store(now=lambda: self.now)
         self.door = MemoryCluster(self.store)
         self.kuberay = StandIn(self.door, ScriptedRay(self.script), clock=lambda: self.now)
+        self.tally = Tally(self._ask, clock=self._clock)
         for item in (claim(), index(self.digests[: max(self.aliases.values(), default=0)], self.aliases), self.parent):
             self.store.create(item)
+
+    def _clock(self) -> float:
+        return self.now.timestamp()
+
+    async def _ask(self, url: str) -> Probe:
+        return await self.kuberay.ask(url)
 
     def observation(self) -> Observation:
         async def look() -> Observation | None:
             return await observe(
-                self.door, PLACE, lambda parent: interest(parent, self.settings), probes=probes, ask=self.kuberay.ask,
+                self.door, PLACE, lambda parent: interest(parent, self.settings), probes=probes, ask=self.tally.ask,
                 now=self.now,
             )  # fmt: skip
 
@@ -97,6 +105,10 @@ class World:
 
     def plan(self) -> list[Action]:
         return [action for action in plan(self.observation(), self.settings) if not isinstance(action, Requeue)]
+
+    def requeue(self) -> float:
+        """When the plan wants to look again."""
+        return min(one.after_seconds for one in plan(self.observation(), self.settings) if isinstance(one, Requeue))
 
     def step(self) -> list[Action]:
         """One reconcile; returns what was planned, looking again later aside."""

@@ -11,12 +11,16 @@ from modelyard_operator.kinds.objects import Json, ObjectKey, Resource, controll
 
 @dataclass(frozen=True)
 class Probe:
-    """What an endpoint answered to a real request. `version` is its header `x-modelyard-version`."""
+    """What an endpoint answered to a real request. `version` is its header `x-modelyard-version`.
+
+    `failures`: how often in a row it did not answer well, this time included; 0 when it did, or when nobody counts.
+    """
 
     url: str
     healthy: bool
     version: str = ""
     message: str = ""
+    failures: int = 0
 
 
 @dataclass(frozen=True)

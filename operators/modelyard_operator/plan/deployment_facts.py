@@ -12,6 +12,7 @@ from typing import Any, get_args
 from modelyard.errors import FailureClass
 from modelyard.spec import ModelDeployment
 from modelyard.spec.reasons import Reason
+from modelyard_operator.kinds.conditions import AVAILABLE, is_true
 from modelyard_operator.kinds.names import DIGEST_ANNOTATION, GROUP, base_name, index_name, labels_of
 from modelyard_operator.kinds.objects import (
     CONFIG_MAPS,
@@ -33,7 +34,14 @@ from modelyard_operator.kinds.observations import Observation, Probe
 from modelyard_operator.plan.accepting import clashes
 from modelyard_operator.plan.manifests import Refused, manifest_of
 from modelyard_operator.plan.pods import PodFact, pod_fact
-from modelyard_operator.plan.rayservices import APPLICATION, DEPLOYMENT, RESTART_ANNOTATION, wish_digest, wished_suspend
+from modelyard_operator.plan.rayservices import (
+    APPLICATION,
+    DEPLOYMENT,
+    RESTART_ANNOTATION,
+    scaled,
+    wish_digest,
+    wished_suspend,
+)
 from modelyard_operator.plan.reading import clipped, dig, listed, mapping, moment, text, whole
 from modelyard_operator.plan.registry_index import ModelVersion, Unresolved, model_of, resolve
 from modelyard_operator.plan.rollouts import Side, Standing, Target
@@ -43,6 +51,7 @@ VERSION_ANNOTATION = f"{GROUP}/version"  # `name@version` that a RayService serv
 MODEL_DIGEST_ANNOTATION = f"{GROUP}/model-digest"
 SINCE_ANNOTATION = f"{GROUP}/rollout-started"
 FAILED_ANNOTATION = f"{GROUP}/rolled-back-from"  # what was given up and why, as JSON
+FAILURES = 3  # in a row: Kubernetes' own habit with readiness probes
 GOOD_KEY = "last-good.json"
 _ERROR = re.compile(r"(?:[a-z_]\w*\.)*\w*(?:Error|Exception): (.+)")  # a traceback's last line
 _OURS = (RAY_SERVICES, CONFIG_MAPS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS)
@@ -248,7 +257,7 @@ def standing_of(observation: Observation, facts: Facts) -> Standing | None:
         failed="" if facts.target is not None and facts.target.digest == target.digest else given_up,
         failed_words=text(failed, "message"),
         failed_class=blame if blame in get_args(FailureClass) else "Internal",
-        refused=_refused(service),
+        refused=_refused(service, facts.manifest),
         final=any(text(one, "reason") == "InitializingTimeout" for one in _ready(service)),
         asleep=asleep,
         held=held,
@@ -276,6 +285,15 @@ def probe_of(observation: Observation) -> Probe | None:
     return observation.probes.get(health_url(observation.parent))
 
 
+def doubted(observation: Observation) -> bool:
+    """It answered before, and too few requests in a row have failed to say that it does so no more.
+
+    Only of the endpoint: a rollout asks for answers, and never takes a doubt for one.
+    """
+    probe = probe_of(observation)
+    return probe is not None and 0 < probe.failures < FAILURES and is_true(observation.parent, AVAILABLE)
+
+
 def _sleep(service: Json, manifest: ModelDeployment | None) -> tuple[bool, bool]:
     """Whether no replicas are wished for, and whether somebody else holds it."""
     suspended = dig(service, "spec", "suspend") is True
@@ -296,8 +314,11 @@ def _since(now: datetime, service: Json, *, waking: bool) -> datetime:
     return max([begun, *(time for time in woken if time is not None)])
 
 
-def _refused(service: Json) -> str:
+def _refused(service: Json, manifest: ModelDeployment | None) -> str:
     """KubeRay's words when it will not have the spec as it is now; those about an earlier spec count for nothing."""
+    spec = mapping(service, "spec")
+    if manifest is not None and scaled(spec, manifest.spec) != spec:
+        return ""  # it is about to be another one
     generation = whole(service, "metadata", "generation")
     for one in _ready(service):
         if text(one, "reason") == "ValidationFailed" and whole(one, "observedGeneration") >= generation:

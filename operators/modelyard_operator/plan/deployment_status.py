@@ -14,7 +14,7 @@ from modelyard_operator.kinds.names import base_name
 from modelyard_operator.kinds.objects import PODS, RAY_CLUSTERS, Json
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
-from modelyard_operator.plan.deployment_facts import MODEL_DIGEST_ANNOTATION, Facts, key, probe_of
+from modelyard_operator.plan.deployment_facts import MODEL_DIGEST_ANNOTATION, Facts, doubted, key, probe_of
 from modelyard_operator.plan.deployment_guards import replica_selector
 from modelyard_operator.plan.rayservices import wished_suspend
 from modelyard_operator.plan.reading import clipped, listed, mapping, rfc3339, text, whole
@@ -47,7 +47,7 @@ def status_of(
     replicas, ready = _replicas(observation, facts)
     failure = _failure(standing, decision)
     wished: dict[str, Any] = {
-        "phase": _phase(facts, standing, decision, ready),
+        "phase": _phase(facts, standing, decision, ready, doubted(observation)),
         "conditions": list(_conditions(observation, facts, standing, decision, settings)),
         "observedGeneration": whole(parent, "metadata", "generation"),
         "model": _model(facts, standing, before),
@@ -108,12 +108,15 @@ def _available(
     if standing is not None and standing.answers:
         version = standing.answered_version or "it"
         return "True", Reason.ANSWERING, f"{version} answers at {url_of(observation.parent, settings)}"
+    if doubted(observation):
+        before = next(one for one in old_conditions(observation.parent) if one["type"] == AVAILABLE)
+        return "True", Reason.ANSWERING, before["message"]
     probe = probe_of(observation)
     said = f": {clipped(probe.message, 512)}" if probe is not None and probe.message else ""
     return "False", Reason.NOT_ANSWERING, f"nothing answers yet or any more{said}"
 
 
-def _phase(facts: Facts, standing: Standing | None, decision: RolloutDecision | None, ready: int) -> str:
+def _phase(facts: Facts, standing: Standing | None, decision: RolloutDecision | None, ready: int, doubt: bool) -> str:
     """One word for people."""
     reason = decision.reason if decision is not None else facts.reason
     if standing is None or _asleep(facts, standing):
@@ -122,7 +125,7 @@ def _phase(facts: Facts, standing: Standing | None, decision: RolloutDecision | 
         return "Failed" if reason == Reason.GATE_FAILED else "Pending"
     if decision is not None and decision.progressing:
         return "Deploying"
-    if not standing.answers:
+    if not (standing.answers or doubt):
         return "Failed" if reason == Reason.ROLLOUT_FAILED else "Degraded"
     as_wished = facts.model is not None and reason == Reason.ROLLED_OUT and ready >= _fewest(facts)
     return "Ready" if as_wished else "Degraded"

@@ -35,6 +35,7 @@ from modelyard_operator.plan.deployment_facts import (
     SINCE_ANNOTATION,
     VERSION_ANNOTATION,
     Facts,
+    doubted,
     failed_of,
     good_text,
     health_url,
@@ -60,6 +61,7 @@ from modelyard_operator.plan.rayservices import (
 )
 from modelyard_operator.plan.reading import dig, mapping, rfc3339, text
 from modelyard_operator.plan.rollouts import (
+    DOUBT_SECONDS,
     LOOK_AGAIN_SECONDS,
     Gate,
     RolloutDecision,
@@ -102,7 +104,8 @@ def plan(observation: Observation, settings: Settings) -> list[Action]:
     change = difference(mapping(observation.parent, "status"), wished)
     if change:
         actions += [*events(observation.parent, wished), _patch(observation.parent, {"status": change}, "status")]
-    return [*actions, Requeue(decision.again_seconds if decision is not None else LOOK_AGAIN_SECONDS * 6)]
+    again = decision.again_seconds if decision is not None else LOOK_AGAIN_SECONDS * 6
+    return [*actions, Requeue(min(again, DOUBT_SECONDS) if doubted(observation) else again)]
 
 
 def _gate(observation: Observation, facts: Facts, standing: Standing | None) -> GateState:

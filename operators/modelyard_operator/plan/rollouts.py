@@ -14,6 +14,7 @@ from modelyard.errors import FailureClass
 from modelyard.spec.reasons import Reason
 
 LOOK_AGAIN_SECONDS = 10.0  # while something is on its way: children's changes come by watch, endpoints must be asked
+DOUBT_SECONDS = 5.0  # when one that answered does not
 WATCH_SECONDS = 30.0  # how often a standing endpoint is asked; chosen by feel
 
 

@@ -66,12 +66,12 @@ async def _operate(arguments: argparse.Namespace, planner: Planner, stop: asynci
     from modelyard_operator.runtime.health import answering
     from modelyard_operator.runtime.metrics import Metrics
     from modelyard_operator.runtime.operator import Habits, Operator
-    from modelyard_operator.runtime.probing import Prober
+    from modelyard_operator.runtime.probing import Prober, Tally
 
     habits = Habits(arguments.namespace, arguments.workers, arguments.leader_elect, arguments.lease_namespace)
     metrics, prober = Metrics(), Prober()
     async with open_rest(arguments.kubeconfig, on_call=metrics.called) as cluster:
-        operator = Operator(cluster, planner, prober.ask, habits, metrics)
+        operator = Operator(cluster, planner, Tally(prober.ask).ask, habits, metrics)
         async with answering(arguments.metrics_port, operator.alive, operator.ready, metrics.exposed) as port:
             _log.info("started", extra={"port": port, "identity": habits.identity})
             try:

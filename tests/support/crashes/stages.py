@@ -23,6 +23,7 @@ from modelyard_operator.plan import probes
 from modelyard_operator.runtime.controller import Planner
 from modelyard_operator.runtime.metrics import Metrics
 from modelyard_operator.runtime.operator import Habits, Operator
+from modelyard_operator.runtime.probing import Tally
 from support.crashes.faults import Died, Door, Faults
 from support.crashes.foreign import foreign
 from support.crashes.plans import interested, planned
@@ -196,7 +197,8 @@ class Stage:
 
     def _made(self, door: Door) -> Operator:
         planner = Planner(planned, interested, probes)
-        made = Operator(door, planner, self.kuberay.ask, Habits(), _METRICS)
+        tally = Tally(self.kuberay.ask, clock=self._loop.time)
+        made = Operator(door, planner, tally.ask, Habits(), _METRICS)
         made.controller.now = self.now
         for reflector in made.reflectors:
             reflector.jitter = lambda: 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from modelyard_operator.kinds.objects import (
     RAY_SERVICES,
     ObjectKey,
 )
+from modelyard_operator.kinds.observations import Probe
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan.deployment_facts import fault_of
 from modelyard_operator.plan.manifests import job_of
@@ -240,8 +242,63 @@ def test_an_endpoint_that_sickens_later_is_said_to_and_not_rolled_back() -> None
     world.seconds(10)
     assert world.said == ("Ready", "RolledOut")
     world.later(40)
+    for _ in range(2):
+        assert (world.said, world.condition("Available")) == (("Ready", "RolledOut"), ("True", "Answering"))
+        assert world.requeue() == 5, "in doubt it is asked again soon"
+        world.later(5)
     assert (world.said, world.condition("Available")) == (("Degraded", "RolledOut"), ("False", "NotAnswering"))
+    assert "HTTP 503" in world.message("Available")
     assert world.serves == 1, "the version that answered last"
+    assert world.requeue() == 10
+
+
+def test_a_request_that_fails_once_is_not_even_written_down() -> None:
+    world = up()
+    ask, version = world.kuberay.ask, world.store.version
+
+    async def refused(url: str) -> Probe:
+        return Probe(url, healthy=False, message="connection reset")
+
+    for _ in range(5):
+        for answer in (refused, refused, ask):
+            world.kuberay.ask = answer  # type: ignore[method-assign]
+            for _ in range(4):  # looks come in bursts: one moment is one failure
+                assert world.step() == []
+            world.now += timedelta(seconds=5)
+    assert world.store.version == version
+
+
+def test_a_new_version_is_not_up_because_the_one_before_answered() -> None:
+    world = up(script=Script(services={"small@2": NEVER_HEALTHY}))
+    world.index(2, stable=2)
+    doubts = 0
+    for _ in range(30):
+        world.seconds(1)
+        assert world.said == ("Deploying", "RollingOut")
+        assert world.serves == 1
+        probe = next(iter(world.observation().probes.values()))
+        doubts += not probe.healthy and world.condition("Available") == ("True", "Answering")
+    assert 0 < doubts < 10, "the endpoint is given three failures, whoever is behind it"
+    assert '"small@1"' in world.get(CONFIG_MAPS, world.base)["data"]["last-good.json"]
+    world.later(60)
+    assert world.said[1] == "RolledBack"
+
+
+def test_a_refusal_of_a_spec_that_is_about_to_change_is_not_told() -> None:
+    world = World()
+    world.settle()
+    refusal = {"type": "Ready", "status": "False", "reason": "ValidationFailed", "observedGeneration": 1}
+    world.change(world.service_key, {"status": {"conditions": [refusal]}}, "status")
+    world.spec(replicas=2)
+    assert world.settle() == 1
+    assert world.said == ("Deploying", "RollingOut")
+
+
+def test_a_first_version_is_never_available_by_patience() -> None:
+    world = World(script=Script(service=NEVER_HEALTHY))
+    for _ in range(30):
+        world.seconds(1)
+        assert world.condition("Available") == ("False", "NotAnswering")
 
 
 def test_pods_that_cannot_start_are_told_while_it_waits_and_when_it_gives_up() -> None:

@@ -137,7 +137,8 @@ def answer(store: Store, parent: Any, draw: st.DrawFn) -> dict[str, Probe]:
         draw(likely),
         pinned if draw(likely) else draw(st.sampled_from(["small@1", "small@2", "elsewhere"])),
     )
-    said = Probe(url, healthy, version if healthy else "", "" if healthy else "HTTP 503")
+    failures = 0 if healthy else draw(st.integers(1, 4))
+    said = Probe(url, healthy, version if healthy else "", "" if healthy else "HTTP 503", failures)
     return {url: said} if draw(likely) else {}
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from modelyard_operator.kinds.observations import Probe
 from modelyard_operator.runtime import probing
-from modelyard_operator.runtime.probing import Prober
+from modelyard_operator.runtime.probing import APART_SECONDS, Prober, Tally
 
 
 @asynccontextmanager
@@ -92,3 +92,37 @@ def test_a_slow_endpoint_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
     assert not probe.healthy
     assert probe.message
     assert time.monotonic() - began < 30
+
+
+def test_failures_in_a_row_are_counted_by_endpoint_and_a_burst_is_one() -> None:
+    now, well = [0.0], {"b"}
+
+    async def ask(url: str) -> Probe:
+        return Probe(url, healthy=url in well)
+
+    tally = Tally(ask, clock=lambda: now[0])
+
+    def asked(url: str) -> int:
+        return asyncio.run(tally.ask(url)).failures
+
+    assert [asked("a"), asked("a"), asked("b")] == [1, 1, 0]
+    now[0] += APART_SECONDS
+    assert [asked("a"), asked("a")] == [2, 2]
+    well.add("a")
+    assert asked("a") == 0
+    well.clear()
+    assert [asked("a"), asked("b")] == [1, 1]
+
+
+def test_endpoints_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "MOST_ENDPOINTS", 3)
+    now = [0.0]
+
+    async def ask(url: str) -> Probe:
+        return Probe(url, healthy=False)
+
+    tally = Tally(ask, clock=lambda: now[0])
+    for url in "abcd":
+        asyncio.run(tally.ask(url))
+    now[0] += APART_SECONDS
+    assert [asyncio.run(tally.ask(url)).failures for url in "dcba"] == [2, 2, 2, 1]
