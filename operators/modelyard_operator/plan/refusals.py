@@ -38,7 +38,22 @@ def while_refused(observation: Observation, actions: Sequence[Action]) -> list[A
     """The plan that tries again what was refused, without telling in between that it goes on."""
     if not any(_is_refusable(action, observation.parent) for action in actions):
         return [*actions]
-    return [_quiet(action, observation) for action in actions]
+    untold = _untold(actions, observation.parent)
+    told = (action for action in actions if not (isinstance(action, Emit) and action.reason == untold))
+    return [_quiet(action, observation) for action in told]
+
+
+def _untold(actions: Sequence[Action], parent: Json) -> str:
+    """The reason of a `Progressing` that is not told: an Event of it would be sent at every try."""
+    planned = [action.body for action in actions if isinstance(action, Patch) and _tells(action, parent)]
+    conditions = (one for body in planned for one in listed(body, "status", "conditions"))
+    going = next((one for one in conditions if one["type"] == PROGRESSING), None)
+    return text(going, "reason") if going is not None and not _stays(going) else ""
+
+
+def _stays(going: Json) -> bool:
+    """Whether it is False for a reason of its own."""
+    return going["status"] != "True" and going["reason"] != Reason.REFUSED
 
 
 def _is_refusable(action: Action, parent: Json) -> bool:
@@ -65,7 +80,7 @@ def _quiet(action: Action, observation: Observation) -> Action:
 def _refused(conditions: Sequence[Json], parent: Json, refusal: str, now: datetime) -> list[Json]:
     """The conditions with a `Progressing` that cannot go on; one that is False for a reason of its own stays."""
     going = next((one for one in conditions if one["type"] == PROGRESSING), None)
-    if going is not None and going["status"] != "True" and going["reason"] != Reason.REFUSED:
+    if going is not None and _stays(going):
         return [*conditions]
     told = next((one for one in _standing(parent) if one["type"] == PROGRESSING), going)
     since = [told if one is going and told is not None else one for one in conditions]  # it tells since when

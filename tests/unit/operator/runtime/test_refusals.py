@@ -52,8 +52,11 @@ def test_a_refused_child_is_told_until_it_is_there(
     parent: Json, around: tuple[Json, ...], refused: Resource, refusal: Exception
 ) -> None:
     refusing = [refusal]
+    tells: list[Call] = []
 
     def hook(moment: Literal["before", "after"], call: Call) -> None:
+        if moment == "before" and call.resource == EVENTS:
+            tells.append(call)
         if refusing and moment == "before" and call.verb == "create" and call.resource == refused:
             raise refusing[0]
 
@@ -68,8 +71,10 @@ def test_a_refused_child_is_told_until_it_is_there(
         told = progressing(store, parent)
         assert (told["status"], told["reason"], told["message"]) == ("False", "Refused", str(refusal))
         quiet = store.objects[key_of(parent)]["metadata"]["resourceVersion"]
+        tells.clear()
         await asyncio.sleep(600)
         assert store.objects[key_of(parent)]["metadata"]["resourceVersion"] == quiet, "tried again, told once"
+        assert tells == [], "not even for the server to say that it is told"
         assert [one["message"] for one in store.page(EVENTS).items if one["reason"] == "Refused"] == [str(refusal)]
         refusing.clear()
         await asyncio.sleep(600)
