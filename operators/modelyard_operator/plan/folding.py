@@ -39,6 +39,7 @@ _STAGES = {
 }
 _PHASES = {phase: stage for stage, (phase, _) in _STAGES.items()}
 _OF_A_CHILD = ("jobName", "dashboardUrl")  # told only while there is one
+_SPEEDS = ("tokensPerSecond", "etaSeconds")  # told only of a driver at work
 _SHOWN_DIGITS = 6
 _FOLDED = ("progress", "metrics", "checkpoint", "model")
 
@@ -54,8 +55,17 @@ def status_of(case: Case, decision: Decision) -> dict[str, Any]:
     for name in _OF_A_CHILD:
         status.pop(name, None)
     _say(case, decision, status)
+    if not _at_work(decision):
+        status["progress"] = {name: value for name, value in mapping(status, "progress").items() if name not in _SPEEDS}
     told = {name: value for name, value in status.items() if value not in (None, {}, [])}
     return fitted(case.observation.parent["kind"], told)
+
+
+def _at_work(decision: Decision) -> bool:
+    """Whether a driver goes on; of one that has succeeded stays what it said last."""
+    if isinstance(decision, Watch):
+        return decision.active.reason not in (Reason.STARTING, Reason.QUEUED)
+    return isinstance(decision, Succeed)
 
 
 def _learnt(case: Case) -> dict[str, Any]:

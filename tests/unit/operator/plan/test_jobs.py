@@ -808,6 +808,34 @@ def test_a_server_that_drops_a_field_of_the_budget_is_not_written_to_again_and_a
     assert w.get(POD_DISRUPTION_BUDGETS, base(w))["spec"]["minAvailable"] == 3
 
 
+def test_a_speed_is_told_only_of_a_driver_at_work() -> None:
+    w = begun(runtime={"queue": "gold"})
+    still = {"stage": "train", "step": 10, "totalSteps": 100, "tokens": 70}
+    progress = {**still, "tokensPerSecond": 500.0, "etaSeconds": 90.0}
+    w.driver("Training", progress=progress)
+    w.settle()
+    assert w.status["progress"] == progress
+    w.kuberay("Suspended", "")  # its queue took it back
+    w.settle()
+    assert w.status["progress"] == still
+    w.run()
+    w.driver("Training", progress=progress)
+    w.edit(suspend=True)
+    w.settle()
+    assert w.status["progress"] == progress, "it is stopping, and at work"
+    w.tick(120)
+    w.settle()
+    assert (w.status["phase"], w.status["progress"]) == ("Suspended", still)
+    w.tick(60)
+    w.edit(suspend=False)
+    w.settle()
+    w.run(2)
+    w.driver("Failed", 2, progress=progress, lastFailure=failure("BadData"))
+    w.kuberay("Failed", "FAILED", 2)
+    w.settle()
+    assert (w.status["phase"], w.status["progress"]) == ("Failed", still)
+
+
 def test_numbers_are_told_as_people_read_them() -> None:
     w = begun()
     progress = {"stage": "train", "step": 10, "totalSteps": 100, "tokensPerSecond": 4711.123456789}
