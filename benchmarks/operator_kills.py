@@ -7,7 +7,8 @@ Every life of the operator gets a new job and is ended by SIGKILL at a random mo
 KubeRay's stand-in plays the jobs by script: they succeed, fail, lose a worker and succeed in a second attempt, are
 suspended and resumed, are deleted. One job of each kind is played first, by an operator that nobody kills: the others'
 statuses, Events, children and creations must be as there. A watch counts what is created; foreign objects with our
-labels must not change. Fails (exit 1) when anything is otherwise.
+labels must not change. The operator has exactly the roles that the chart gives it. Fails (exit 1) when anything is
+otherwise.
 
 The operators run without a Lease: a killed leader's is honoured for 15 s, which is another test's.
 """
@@ -53,7 +54,8 @@ from modelyard_operator.kinds.objects import (
     ObjectKey,
     Resource,
 )
-from support.apiserver import ApiServer, running
+from support.accounts import operators_kubeconfig
+from support.apiserver import Namespace, running
 from support.job_worlds import failure, job
 from support.kuberay import Attempt, Moment, Script, ScriptedRay, StandIn
 from support.kuberay import scripts as played
@@ -199,9 +201,9 @@ async def children(world: World) -> list[tuple[Resource, str, str]]:
 class Operator:
     """One life of the operator."""
 
-    def __init__(self, server: ApiServer, namespace: str, log: Path) -> None:
+    def __init__(self, config: Path, namespace: str, log: Path) -> None:
         self.log = log
-        words = [f"--kubeconfig={server.kubeconfig}", f"--namespace={namespace}", "--metrics-port=0"]
+        words = [f"--kubeconfig={config}", f"--namespace={namespace}", "--metrics-port=0"]
         with log.open("wb") as out:
             command = [sys.executable, "-m", "modelyard_operator", *words]
             self.process = subprocess.Popen(command, stdout=out, stderr=out)
@@ -285,18 +287,19 @@ async def whole(world: World, ray: ScriptedRay) -> list[str]:
     return found
 
 
-async def played_out(server: ApiServer, namespace: str, kills: int, chance: random.Random, folder: Path) -> list[str]:
+async def played_out(namespace: Namespace, kills: int, chance: random.Random, folder: Path) -> list[str]:
     """The whole of it; returns what came out otherwise."""
-    async with open_rest(server.kubeconfig) as cluster:
-        world, stop = World(cluster, namespace), asyncio.Event()
+    config = operators_kubeconfig(namespace, folder / "kubeconfig")
+    async with open_rest(namespace.server.kubeconfig) as cluster:
+        world, stop = World(cluster, namespace.name), asyncio.Event()
         await plant(world)
         ray = ScriptedRay(Plots())
-        kuberay = StandIn(cluster, ray, namespace=namespace)
+        kuberay = StandIn(cluster, ray, namespace=namespace.name)
         going_on = [asyncio.create_task(count(world, resource)) for resource in WATCHED]
         moving = asyncio.create_task(kuberay.run(stop))
         try:
-            wanted = await _undisturbed(server, world, folder)
-            names, lives = await _disturbed(server, world, kills, chance, folder)
+            wanted = await _undisturbed(config, world, folder)
+            names, lives = await _disturbed(config, world, kills, chance, folder)
             found = [
                 words
                 for name in names
@@ -312,8 +315,8 @@ async def played_out(server: ApiServer, namespace: str, kills: int, chance: rand
         return found
 
 
-async def _undisturbed(server: ApiServer, world: World, folder: Path) -> dict[str, Story]:
-    operator = Operator(server, world.namespace, folder / "undisturbed.log")
+async def _undisturbed(config: Path, world: World, folder: Path) -> dict[str, Story]:
+    operator = Operator(config, world.namespace, folder / "undisturbed.log")
     try:
         names = [f"{plot}-0" for plot in PLOTS]
         await asyncio.gather(*(act(world, name) for name in names))
@@ -325,7 +328,7 @@ async def _undisturbed(server: ApiServer, world: World, folder: Path) -> dict[st
 
 
 async def _disturbed(
-    server: ApiServer, world: World, kills: int, chance: random.Random, folder: Path
+    config: Path, world: World, kills: int, chance: random.Random, folder: Path
 ) -> tuple[list[str], list[Life]]:
     """Life after life, each with a new job; the last one lives until everything is over."""
     names, acting, lives = [], [], []
@@ -333,14 +336,14 @@ async def _disturbed(
         name = f"{PLOTS[number % len(PLOTS)]}-{number}"
         names.append(name)
         acting.append(asyncio.create_task(act(world, name)))
-        operator = Operator(server, world.namespace, folder / f"life-{number}.log")
+        operator = Operator(config, world.namespace, folder / f"life-{number}.log")
         await operator.reads()
         seconds = chance.uniform(0, LIVES_SECONDS)
         await asyncio.sleep(seconds)
         lives.append(Life(seconds, operator.kill()))
         if number % 25 == 0:
             print(f"{number} kills so far", file=sys.stderr)
-    last = Operator(server, world.namespace, folder / "last.log")
+    last = Operator(config, world.namespace, folder / "last.log")
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*acting)
@@ -368,9 +371,7 @@ def main() -> int:
     arguments = parser.parse_args()
     began, load = time.monotonic(), os.getloadavg()[0]
     with running() as server, server.new_namespace() as namespace, tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(
-            played_out(server, namespace.name, arguments.kills, random.Random(arguments.seed), Path(folder))
-        )
+        found = asyncio.run(played_out(namespace, arguments.kills, random.Random(arguments.seed), Path(folder)))
     print(f"{time.monotonic() - began:.0f} s in all, load {load:.1f} before and {os.getloadavg()[0]:.1f} after")
     print("\n".join(found) or "everything is as without kills")
     return int(bool(found))

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from support.apiserver import ApiServer, Namespace
+from support.accounts import operators_kubeconfig
+from support.apiserver import Namespace
 from support.charts import objects
 
 READY_SECONDS = 60.0
@@ -69,16 +70,13 @@ class Pod:
 
 
 @pytest.fixture
-def pod(api_server: ApiServer, namespace: Namespace, tmp_path: Path) -> Iterator[Pod]:
+def pod(namespace: Namespace, tmp_path: Path) -> Iterator[Pod]:
     """A release that watches the test's namespace, started."""
     release = objects({"watchNamespace": namespace.name}, namespace=namespace.name)
-    kinds = ("ServiceAccount", "Role", "RoleBinding")
-    given = {"apiVersion": "v1", "kind": "List", "items": [item for item in release if item["kind"] in kinds]}
-    api_server.kubectl("apply", "-f", "-", text=json.dumps(given))
     (deployment,) = [item for item in release if item["kind"] == "Deployment"]
     spec = deployment["spec"]["template"]["spec"]
     container = spec["containers"][0]
-    config = kubeconfig(api_server, namespace.name, spec["serviceAccountName"], tmp_path / "kubeconfig")
+    config = operators_kubeconfig(namespace, tmp_path / "kubeconfig")
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -92,17 +90,6 @@ def pod(api_server: ApiServer, namespace: Namespace, tmp_path: Path) -> Iterator
     finally:
         process.kill()
         process.wait()
-
-
-def kubeconfig(server: ApiServer, namespace: str, account: str, path: Path) -> Path:
-    """A kubeconfig with a token of the account: what a pod finds mounted."""
-    config = json.loads(Path(server.kubeconfig).read_text())
-    place = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-    token = server.request("POST", place, asked)["status"]["token"]
-    config["users"][0]["user"] = {"token": token}
-    path.write_text(json.dumps(config))
-    return path
 
 
 def port_in(log: str) -> int | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard_operator.cluster.rest import open_rest
+from support.accounts import operators_kubeconfig
 from support.apiserver import Namespace
 from support.kuberay.local_ray import LocalRay
 from support.kuberay.network import services
@@ -79,10 +80,14 @@ async def _play(made: LocalCluster, namespace: Namespace, stop: asyncio.Event, r
 
 @contextmanager
 def operator(namespace: Namespace, address: str, log: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`modelyard-operator run` for a namespace, as a process; its JSON log in a file. It must stop when asked."""
+    """`modelyard-operator run` for a namespace, as a process, with exactly the roles that the chart gives it.
+
+    Its JSON log goes to a file. It must stop when asked, and nothing may have been refused it.
+    """
+    config = operators_kubeconfig(namespace, log.with_suffix(".kubeconfig"))
     command = [
         sys.executable, "-m", "support.kuberay.cluster_dns", address, "modelyard_operator", "run",
-        "--kubeconfig", namespace.server.kubeconfig, "--namespace", namespace.name, "--metrics-port", "0", *words,
+        "--kubeconfig", str(config), "--namespace", namespace.name, "--metrics-port", "0", *words,
     ]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=with_tests(os.environ), stdout=output, stderr=output)
@@ -96,7 +101,10 @@ def operator(namespace: Namespace, address: str, log: Path, *words: str) -> Iter
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    assert code == 0, log.read_text()[-3000:]
+    told = log.read_text()
+    assert code == 0, told[-3000:]
+    assert "ForbiddenError" not in told
+    assert "forbidden" not in told, [line for line in told.splitlines() if "forbidden" in line]
 
 
 def _started(process: subprocess.Popen[bytes], log: Path) -> None:

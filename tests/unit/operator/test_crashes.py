@@ -19,9 +19,11 @@ import pytest
 
 from modelyard_operator.cluster import executing
 from modelyard_operator.cluster.api import NoAnswerError, Writer
+from modelyard_operator.cluster.memory import Call
 from modelyard_operator.cluster.observing import LOOKED_AT
 from modelyard_operator.kinds.actions import Action, Create
 from modelyard_operator.kinds.objects import Json
+from support.charts import NAMESPACE, objects
 from support.crashes import plans
 from support.crashes.faults import Fault, lagging
 from support.crashes.scenarios import SCENARIOS
@@ -29,6 +31,7 @@ from support.crashes.stages import Scenario, Stage
 from support.crashes.trials import Report, try_all
 from support.crashes.verdicts import differences
 
+_ROLE = f"modelyard-{NAMESPACE}"
 _LAGS = (1, 4, 12, 40)  # writes
 _reports: dict[str, Report] = {}
 
@@ -90,6 +93,26 @@ def test_a_cache_that_lags_behind_makes_no_duplicate(name: str, lag: int) -> Non
     with Stage(steady(SCENARIOS[name]), door=lagging(late)) as stage:
         stage.play()
     assert not list(differences(steady_end(name), stage))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_charts_role_allows_every_call(name: str) -> None:
+    """Beside the lease, which has a role of its own. What the role is worth at a real server, test_chart tells."""
+    (role,) = [item for item in objects({}) if item["kind"] == "ClusterRole" and item["metadata"]["name"] == _ROLE]
+    granted = {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for verb, group, resource in itertools.product(rule["verbs"], rule["apiGroups"], rule["resources"])
+    }
+    calls = [point.call for point in steady_end(name).faults.points]
+    asked = {(call.verb, call.resource.group, _place(call)) for call in calls if call.resource is not None}
+    assert len(asked) > 20
+    assert asked <= granted, asked - granted
+
+
+def _place(call: Call) -> str:
+    assert call.resource is not None
+    return "/".join(part for part in (call.resource.plural, call.subresource) if part)
 
 
 def steady(scenario: Scenario) -> Scenario:
