@@ -39,8 +39,8 @@ check: setup ## formatting, lint, types, import contracts, docs
 	$(BIN)/lint-imports
 	$(BIN)/mkdocs build --strict --quiet
 
-test: setup ## the whole test suite (PYTEST_ARGS="-k yard" for a part)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## the whole test suite (PYTEST_ARGS="-k yard" for a part, "-n 0" for one process)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 docs: setup ## build the documentation into site/
 	$(BIN)/mkdocs build --strict

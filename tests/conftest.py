@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from support.apiserver import ApiServer, Namespace
 
 MOST_RAY_STARTS = 25  # each costs about five seconds on two cores: share them
+STARTS_RAY = {
+    "chaos/test_kills.py",
+    *(
+        f"integration/test_{name}.py"
+        for name in (
+            "driver_in_cluster", "full_disk", "notebook", "operator_end_to_end", "run", "serve", "serve_cluster",
+            "training",
+        )
+    ),
+}  # fmt: skip
 COUNTING = Path(__file__).parent / "support" / "counting"
 QUIET = {
     "DS_ACCELERATOR": "cpu",
@@ -29,7 +39,9 @@ _skipped: Counter[str] = Counter()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Count the starts of Ray in this process and in all that it starts."""
+    """Count the starts of Ray in this process and in all that it starts; workers of `-n` are among these."""
+    if _is_worker(config):
+        return
     count, path = tempfile.mkstemp(prefix="modelyard-ray-starts-")
     os.close(count)
     os.environ["MODELYARD_TESTS_RAY_STARTS"] = path
@@ -38,6 +50,17 @@ def pytest_configure(config: pytest.Config) -> None:
     assert spec is not None
     assert spec.loader is not None
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`: one Ray at a time, and a file's tests one after the other, for they share what it sets up."""
+    for item in items:
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        item.add_marker(pytest.mark.xdist_group("Ray" if file in STARTS_RAY else file))
 
 
 def ray_starts() -> int:
@@ -78,6 +101,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """After pytest's own closing line, so that the skipped are the last line of `make test`."""
+    if _is_worker(config):
+        return
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     starts = ray_starts()
     Path(os.environ["MODELYARD_TESTS_RAY_STARTS"]).unlink()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 SUITE = """
 import subprocess, sys, pytest
@@ -29,17 +31,18 @@ def test_that_starts_what_is_called_gcs_server(tmp_path):
 """
 
 
-def run_suite(folder: Path, starts: int) -> subprocess.CompletedProcess[str]:
+def run_suite(folder: Path, starts: int, *words: str) -> subprocess.CompletedProcess[str]:
     (folder / "support").symlink_to(ROOT / "tests" / "support")
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (folder / "test_sample.py").write_text(SUITE.replace("{STARTS}", str(starts)))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words, str(folder)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_last_line_counts_the_skipped_by_reason(tmp_path: Path) -> None:
-    done = run_suite(tmp_path, starts=1)
+@pytest.mark.parametrize("words", [[], ["-n", "2", "--dist", "loadgroup"]], ids=["one process", "two"])
+def test_the_last_line_counts_the_skipped_by_reason(tmp_path: Path, words: list[str]) -> None:
+    done = run_suite(tmp_path, 1, *words)
     *_, closing, starts, skipped = done.stdout.strip().splitlines()
     assert done.returncode == 0, done.stdout
     assert closing.startswith("1 passed, 3 skipped in ")
