@@ -16,12 +16,13 @@ COMPONENT = "modelyard-operator"
 _MESSAGE_BYTES = 1024  # what the API allows in an Event's note
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
+    """The wall clock."""
     return datetime.now(UTC)
 
 
 async def execute(
-    cluster: Writer, parent: Json, actions: Sequence[Action], now: Callable[[], datetime] = _utc_now
+    cluster: Writer, parent: Json, actions: Sequence[Action], now: Callable[[], datetime] = utc_now
 ) -> float | None:
     """Do the actions in order; returns after how many seconds the clock wants the parent looked at again, if it does.
 

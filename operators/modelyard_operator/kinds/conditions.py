@@ -50,11 +50,6 @@ def with_condition(
     return tuple(wanted if condition["type"] == kind else condition for condition in standing)
 
 
-def without_conditions(conditions: Iterable[Json], *kinds: str) -> tuple[Json, ...]:
-    """The conditions without some of them: an end that was not the end."""
-    return tuple(condition for condition in conditions if condition["type"] not in kinds)
-
-
 def condition_of(item: Json, kind: str) -> Json | None:
     """A condition of an object's status; None when it has none of that type."""
     conditions: Sequence[Json] = (item.get("status") or {}).get("conditions") or ()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelyard.spec import ModelDeployment
-from modelyard_operator.kinds.actions import Action, Create, Delete, Patch, Requeue
+from modelyard_operator.kinds.actions import Action, Create, Delete, Requeue
 from modelyard_operator.kinds.names import DIGEST_ANNOTATION, base_name, labels_of
 from modelyard_operator.kinds.objects import (
     CONFIG_MAPS,
@@ -50,7 +50,7 @@ from modelyard_operator.plan.deployment_facts import (
 from modelyard_operator.plan.deployment_gates import GateState, gate_state
 from modelyard_operator.plan.deployment_guards import guards
 from modelyard_operator.plan.deployment_status import events, status_of
-from modelyard_operator.plan.patching import difference, lacking
+from modelyard_operator.plan.patching import difference, lacking, patch_of
 from modelyard_operator.plan.rayservices import (
     labels,
     most_replicas,
@@ -103,7 +103,7 @@ def plan(observation: Observation, settings: Settings) -> list[Action]:
     wished = status_of(observation, facts, standing, decision, settings)
     change = difference(mapping(observation.parent, "status"), wished)
     if change:
-        actions += [*events(observation.parent, wished), _patch(observation.parent, {"status": change}, "status")]
+        actions += [*events(observation.parent, wished), patch_of(observation.parent, {"status": change}, "status")]
     again = decision.again_seconds if decision is not None else LOOK_AGAIN_SECONDS * 6
     return [*actions, Requeue(min(again, DOUBT_SECONDS) if doubted(observation) else again)]
 
@@ -164,7 +164,7 @@ def _guarded(observation: Observation, manifest: ModelDeployment) -> Iterator[Ac
             != item["metadata"]["annotations"][DIGEST_ANNOTATION]
         ):
             change = {"metadata": {"annotations": item["metadata"]["annotations"]}}
-            yield _patch(before, {**change, "spec": difference(mapping(before, "spec"), item["spec"])})
+            yield patch_of(before, {**change, "spec": difference(mapping(before, "spec"), item["spec"])})
     budget = observation.get(key(observation.parent, POD_DISRUPTION_BUDGETS))
     if budget is not None and key_of(budget) not in wished:
         yield Delete(key_of(budget), uid_of(budget))
@@ -196,7 +196,7 @@ def _recorded(
     data, parent = {GOOD_KEY: written}, observation.parent
     before = observation.get(key(parent, CONFIG_MAPS))
     if before is not None:
-        yield _patch(before, {"data": data})
+        yield patch_of(before, {"data": data})
         return
     metadata = _metadata(parent, labels_of(parent), {})
     yield Create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
@@ -243,7 +243,7 @@ def _deploy(observation: Observation, facts: Facts, settings: Settings) -> Actio
     metadata = {"annotations": {**notes, FAILED_ANNOTATION: None}}
     if wished := lacking(mapping(service, "metadata", "labels"), labels(parent, manifest)):
         metadata["labels"] = wished
-    return _patch(service, _body(metadata, service, spec, manifest))
+    return patch_of(service, _body(metadata, service, spec, manifest))
 
 
 def _roll_back(observation: Observation, facts: Facts, service: Json, decision: RolloutDecision) -> Action:
@@ -254,7 +254,7 @@ def _roll_back(observation: Observation, facts: Facts, service: Json, decision: 
     notes = _notes(good.target, good.model_digest, observation)
     spec = scaled(good.spec, manifest.spec) if manifest is not None else dict(good.spec)
     metadata = {"annotations": {**notes, FAILED_ANNOTATION: json.dumps(failed, sort_keys=True)}}
-    return _patch(service, _body(metadata, service, spec, manifest))
+    return patch_of(service, _body(metadata, service, spec, manifest))
 
 
 def _scale(observation: Observation, facts: Facts, manifest: ModelDeployment, service: Json) -> Iterator[Action]:
@@ -273,7 +273,7 @@ def _scale(observation: Observation, facts: Facts, manifest: ModelDeployment, se
         metadata["labels"] = more
     body = _body(metadata, service, wished, manifest)
     if body:
-        yield _patch(service, body)
+        yield patch_of(service, body)
 
 
 def _room(observation: Observation, manifest: ModelDeployment, service: Json) -> Iterator[Action]:
@@ -282,7 +282,7 @@ def _room(observation: Observation, manifest: ModelDeployment, service: Json) ->
         groups = dig(cluster, "spec", "workerGroupSpecs")
         wished = with_room(mapping(cluster, "spec"), most_replicas(manifest.spec))
         if groups and wished != groups and dig(cluster, "metadata", "deletionTimestamp") is None:
-            yield _patch(cluster, {"spec": {"workerGroupSpecs": wished}})
+            yield patch_of(cluster, {"spec": {"workerGroupSpecs": wished}})
 
 
 def _body(
@@ -314,7 +314,3 @@ def _metadata(parent: Json, labelled: Mapping[str, str], annotations: Mapping[st
         **({"annotations": dict(annotations)} if annotations else {}),
         "ownerReferences": [owner_reference(parent)],
     }
-
-
-def _patch(item: Json, body: Mapping[str, Any], subresource: Any = "") -> Patch:
-    return Patch(key_of(item), body, uid_of(item), text(item, "metadata", "resourceVersion"), subresource)

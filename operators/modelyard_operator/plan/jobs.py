@@ -47,7 +47,7 @@ from modelyard_operator.plan.decisions import (
 from modelyard_operator.plan.folding import status_of
 from modelyard_operator.plan.ledger import Ledger
 from modelyard_operator.plan.manifests import Job, digest_of, snapshot_digest
-from modelyard_operator.plan.patching import difference, lacking
+from modelyard_operator.plan.patching import difference, lacking, patch_of
 from modelyard_operator.plan.rayjobs import rayjob, runtime_of
 from modelyard_operator.plan.reading import mapping, moment, text
 from modelyard_operator.plan.telling import transitions
@@ -76,7 +76,7 @@ def _adopted(observation: Observation) -> Iterator[Action]:
     for key in accepting.child_keys(parent):
         item = observation.get(key)
         if item is not None and accepting.orphaned(parent, item):
-            yield _patch(item, {"metadata": {"ownerReferences": [owner_reference(parent)]}})
+            yield patch_of(item, {"metadata": {"ownerReferences": [owner_reference(parent)]}})
 
 
 def _actions(case: Case, decision: Decision, settings: Settings) -> Iterator[Action]:
@@ -109,7 +109,7 @@ def _told(case: Case, decision: Decision) -> Iterator[Patch]:
     before, after = mapping(case.observation.parent, "status"), status_of(case, decision)
     changes = difference(before, after)
     if changes or isinstance(decision, Start):
-        yield _patch(case.observation.parent, {"status": changes} if changes else {}, "status")
+        yield patch_of(case.observation.parent, {"status": changes} if changes else {}, "status")
 
 
 def _events(case: Case, told: list[Patch], decision: Decision) -> Iterator[Emit]:
@@ -157,14 +157,14 @@ def _kept(case: Case, decision: Watch) -> Iterator[Action]:
     if decision.ledger is not None and decision.control != attempt.control:
         body["data"] = {CONTROL_KEY: decision.control or None}
     if body:
-        yield _patch(attempt.record, body)
+        yield patch_of(attempt.record, body)
 
 
 def _accounted(case: Case, ledger: Ledger) -> Iterator[Patch]:
     """The attempt's account as it is to be."""
     record = case.attempt.record
     if record is not None and ledger != case.attempt.ledger:
-        yield _patch(record, {"metadata": {"annotations": ledger.annotation()}})
+        yield patch_of(record, {"metadata": {"annotations": ledger.annotation()}})
 
 
 def _closed(case: Case, ledger: Ledger, cut: bool) -> Iterator[Action]:
@@ -216,7 +216,7 @@ def _put_right(standing: Json, wished: Mapping[str, Any], content: Mapping[str, 
     metadata = lacking(mapping(standing, "metadata"), {name: value for name, value in marks.items() if value})
     body = {**content, **({"metadata": metadata} if metadata else {})}
     if body:
-        yield _patch(standing, body)
+        yield patch_of(standing, body)
 
 
 def _removed(case: Case) -> Iterator[Delete]:
@@ -275,7 +275,3 @@ def _waits(case: Case, decision: Decision) -> Iterator[float]:
             yield left if left is not None else 0.0
         case _:
             return
-
-
-def _patch(item: Json, body: Mapping[str, Any], subresource: Any = "") -> Patch:
-    return Patch(key_of(item), body, uid_of(item), text(item, "metadata", "resourceVersion"), subresource)

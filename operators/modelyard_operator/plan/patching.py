@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+from modelyard_operator.kinds.actions import Patch
+from modelyard_operator.kinds.objects import Json, key_of, uid_of
+from modelyard_operator.plan.reading import text
+
+
+def patch_of(item: Json, body: Mapping[str, Any], subresource: Literal["", "status"] = "") -> Patch:
+    """The patch of an object as it was seen, and of no later one."""
+    return Patch(key_of(item), body, uid_of(item), text(item, "metadata", "resourceVersion"), subresource)
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

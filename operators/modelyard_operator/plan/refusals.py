@@ -11,8 +11,9 @@ from datetime import datetime
 from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.actions import Action, Emit, Patch, Requeue
 from modelyard_operator.kinds.conditions import PROGRESSING, with_condition
-from modelyard_operator.kinds.objects import Json, key_of, uid_of
+from modelyard_operator.kinds.objects import Json, key_of
 from modelyard_operator.kinds.observations import Observation
+from modelyard_operator.plan.patching import patch_of
 from modelyard_operator.plan.reading import clipped, listed, mapping, rfc3339, text
 
 
@@ -24,13 +25,7 @@ def complaint(parent: Json, refusal: str, now: datetime) -> list[Action]:
         return []
     return [
         Emit("Warning", Reason.REFUSED.value, refusal),
-        Patch(
-            key_of(parent),
-            {"status": {"conditions": after}},
-            uid_of(parent),
-            text(parent, "metadata", "resourceVersion"),
-            "status",
-        ),
+        patch_of(parent, {"status": {"conditions": after}}, "status"),
     ]
 
 
@@ -53,7 +48,7 @@ def _untold(actions: Sequence[Action], parent: Json) -> str:
 
 def _stays(going: Json) -> bool:
     """Whether it is False for a reason of its own."""
-    return going["status"] != "True" and going["reason"] != Reason.REFUSED
+    return bool(going["status"] != "True" and going["reason"] != Reason.REFUSED)
 
 
 def _is_refusable(action: Action, parent: Json) -> bool:

@@ -21,6 +21,7 @@ from modelyard_operator.kinds.objects import (
     ObjectKey,
     Resource,
     controller_uid,
+    key_of,
     resource_of,
 )
 
@@ -61,7 +62,7 @@ class Cache:
 
     def put(self, item: Json) -> None:
         """An object as the server tells it now; the same version again is no news."""
-        key, version = _key(item), item["metadata"]["resourceVersion"]
+        key, version = key_of(item), item["metadata"]["resourceVersion"]
         if self._versions.get(key) == version:
             return
         before = self.objects.lineage(key)
@@ -99,10 +100,6 @@ class Cache:
                     self.changed([key])
 
 
-def _key(item: Json) -> ObjectKey:
-    return ObjectKey(resource_of(item), item["metadata"]["namespace"], item["metadata"]["name"])
-
-
 def trimmed(item: Json) -> Json:
     """The object without what no plan looks at."""
     metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}
@@ -127,7 +124,7 @@ def _concerns_us(item: Json) -> bool:
 def _pod_spec(pod: Json) -> dict[str, Any]:
     """Where it runs, and the name, image and resources of its containers."""
     spec = pod.get("spec", {})
-    kept = {name: spec[name] for name in ("nodeName",) if name in spec}
+    kept = {"nodeName": spec["nodeName"]} if "nodeName" in spec else {}
     containers = [
         {name: container[name] for name in ("name", "image", "resources") if name in container}
         for container in spec.get("containers", ())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from modelyard_operator.cluster.api import (
     AlreadyExistsError,
@@ -19,7 +18,7 @@ from modelyard_operator.cluster.api import (
     ThrottledError,
     Writer,
 )
-from modelyard_operator.cluster.executing import execute
+from modelyard_operator.cluster.executing import execute, utc_now
 from modelyard_operator.cluster.observing import Ask, Interest, Probes, observe
 from modelyard_operator.kinds.actions import Action, Requeue
 from modelyard_operator.kinds.objects import OURS, Json, ObjectKey
@@ -29,7 +28,7 @@ from modelyard_operator.runtime.cache import Cache
 from modelyard_operator.runtime.election import LeadershipLostError
 from modelyard_operator.runtime.logs import OBJECT
 from modelyard_operator.runtime.metrics import Metrics
-from modelyard_operator.runtime.workqueue import QueueClosedError, WorkQueue
+from modelyard_operator.runtime.workqueue import QueueClosedError, WorkQueue, loop_time
 
 STUCK_SECONDS = 300.0  # calls end after 30: a look that lasts so long never ends
 
@@ -47,15 +46,6 @@ class Planner:
     plan: Callable[[Observation], Sequence[Action]]
     interest: Interest
     probes: Probes
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @dataclass
@@ -90,18 +80,18 @@ class Controller:
             except QueueClosedError:
                 return
             OBJECT.set(key)
-            self._looking[key] = _loop_time()
+            self._looking[key] = loop_time()
             try:
                 await self._attempt(key)
             finally:
                 began = self._looking.pop(key)
-                self.metrics.reconcile_seconds.labels(key.resource.kind).observe(_loop_time() - began)
+                self.metrics.reconcile_seconds.labels(key.resource.kind).observe(loop_time() - began)
                 self.queue.done(key)
                 OBJECT.set(None)
 
     def stuck(self) -> list[ObjectKey]:
         """Parents at which a worker has looked for too long."""
-        limit = _loop_time() - STUCK_SECONDS
+        limit = loop_time() - STUCK_SECONDS
         return [key for key, since in self._looking.items() if since < limit]
 
     async def _attempt(self, key: ObjectKey) -> None:

@@ -22,7 +22,9 @@ from modelyard_operator.cluster.api import (
     NotFoundError,
     Writer,
 )
+from modelyard_operator.cluster.executing import utc_now
 from modelyard_operator.kinds.objects import LEASES, Json, ObjectKey, uid_of
+from modelyard_operator.runtime.workqueue import loop_time
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10.0
@@ -36,14 +38,6 @@ class LeadershipLostError(Exception):
     """This process leads no more, and must end: what it knows may be old."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
-
-
 @dataclass
 class Elector:
     """A candidate. `clock` is monotonic and goes on while the process is frozen, as the event loop's does."""
@@ -51,8 +45,8 @@ class Elector:
     cluster: Writer
     namespace: str
     identity: str
-    clock: Callable[[], float] = _loop_time
-    now: Callable[[], datetime] = _utc_now
+    clock: Callable[[], float] = loop_time
+    now: Callable[[], datetime] = utc_now
     _lease: Json | None = None  # as it was seen last
     _seen_at: float = 0.0
     _valid_until: float = float("-inf")

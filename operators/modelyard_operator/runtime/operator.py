@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from modelyard_operator.cluster.api import Cluster
+from modelyard_operator.cluster.executing import utc_now
 from modelyard_operator.cluster.observing import LOOKED_AT, Ask
 from modelyard_operator.kinds.objects import OURS, PODS
 from modelyard_operator.runtime.cache import Cache
-from modelyard_operator.runtime.controller import Controller, Planner, utc_now
+from modelyard_operator.runtime.controller import Controller, Planner
 from modelyard_operator.runtime.election import Elector, Fenced
 from modelyard_operator.runtime.metrics import Metrics
 from modelyard_operator.runtime.progress import Progress

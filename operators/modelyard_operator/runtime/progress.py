@@ -7,13 +7,14 @@ Only a leader tells, so that two operators do not count everything twice. Series
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from modelyard_operator.kinds.conditions import AVAILABLE, FAILED, is_true
 from modelyard_operator.kinds.objects import MODEL_DEPLOYMENTS, OURS, TRAINING_JOBS, Json, ObjectKey, Resource
+from modelyard_operator.plan.reading import dig
 from modelyard_operator.runtime.cache import Cache
 
 _OBJECT = ("namespace", "name")
@@ -96,13 +97,7 @@ class Progress(Collector):
 
 def _read(key: ObjectKey, version: str, item: Json) -> _Told:
     status = item.get("status") or {}
-    found = ((gauge, _dig(status, gauge.path)) for gauge in _GAUGES if gauge.kind == key.resource)
+    found = ((gauge, dig(status, *gauge.path)) for gauge in _GAUGES if gauge.kind == key.resource)
     values = tuple((gauge, float(value)) for gauge, value in found if isinstance(value, int | float))
-    failure = str(_dig(status, ("lastFailure", "class")) or "Internal") if is_true(item, FAILED) else ""
+    failure = str(dig(status, "lastFailure", "class") or "Internal") if is_true(item, FAILED) else ""
     return _Told(version, status.get("phase") or "Pending", failure, is_true(item, AVAILABLE), values)
-
-
-def _dig(value: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value

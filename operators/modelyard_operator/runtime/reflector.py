@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modelyard_operator.cluster.api import Cluster, ClusterError, GoneError, NotFoundError, ThrottledError, WatchEvent
-from modelyard_operator.kinds.objects import ObjectKey, Resource
+from modelyard_operator.kinds.objects import ObjectKey, Resource, key_of
 from modelyard_operator.runtime.cache import Cache
+from modelyard_operator.runtime.workqueue import loop_time
 
 PAGE = 100  # of objects of some 10 KB: a page's dicts are the largest thing in memory
 WATCH_SECONDS = 300.0  # up to twice that, by jitter, as client-go does
@@ -25,10 +26,6 @@ SHORT_SECONDS = 1.0  # a watch that ends within it and told nothing is a fault o
 STANDS_SECONDS = 12.0  # a watch that is open for so long is connected (connecting may take 10)
 
 _log = logging.getLogger(__name__)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @dataclass
@@ -63,8 +60,8 @@ class Reflector:
         """For how long the server could not be followed; 0 while it is."""
         if self._failing_since is None:
             return 0.0
-        stands = self._watching_since is not None and _now() - self._watching_since > STANDS_SECONDS
-        return 0.0 if stands else _now() - self._failing_since
+        stands = self._watching_since is not None and loop_time() - self._watching_since > STANDS_SECONDS
+        return 0.0 if stands else loop_time() - self._failing_since
 
     async def _list(self) -> None:
         keys: set[ObjectKey] = set()
@@ -74,7 +71,7 @@ class Reflector:
                 self.resource, namespace=self.namespace, labels=self.labels, limit=PAGE, more=more
             )
             for item in page.items:
-                keys.add(ObjectKey(self.resource, item["metadata"]["namespace"], item["metadata"]["name"]))
+                keys.add(key_of(item))
                 self.cache.put(item)
             more, version = page.more, page.resource_version
             if not more:
@@ -84,7 +81,7 @@ class Reflector:
         self.synced.set()
 
     async def _watch(self) -> None:
-        start = self._watching_since = _now()
+        start = self._watching_since = loop_time()
         told = 0
         async for event in self.cluster.watch(
             self.resource,
@@ -96,17 +93,16 @@ class Reflector:
             self._take(event)
             self._well()
             told += 1
-        if not told and _now() - start < SHORT_SECONDS:
+        if not told and loop_time() - start < SHORT_SECONDS:
             raise ClusterError("the watch ended at once")
         self._well()
 
     def _take(self, event: WatchEvent) -> None:
-        metadata = event.item["metadata"]
         if event.type == "DELETED":
-            self.cache.drop(ObjectKey(self.resource, metadata["namespace"], metadata["name"]))
+            self.cache.drop(key_of(event.item))
         elif event.type != "BOOKMARK":
             self.cache.put(event.item)
-        self._version = metadata["resourceVersion"]
+        self._version = event.item["metadata"]["resourceVersion"]
 
     def _well(self) -> None:
         self._failures, self._failing_since = 0, None
@@ -123,10 +119,10 @@ class Reflector:
     async def _back_off(self, error: ClusterError) -> None:
         if isinstance(error, GoneError):
             self._version = ""
-        if self._watching_since is not None and _now() - self._watching_since > STANDS_SECONDS:
+        if self._watching_since is not None and loop_time() - self._watching_since > STANDS_SECONDS:
             self._well()  # it was fine for a while: this is a first failure
         self._watching_since = None
-        self._failing_since = _now() if self._failing_since is None else self._failing_since
+        self._failing_since = loop_time() if self._failing_since is None else self._failing_since
         delay = min(FIRST_DELAY_SECONDS * 2.0 ** min(self._failures, 20), LONGEST_DELAY_SECONDS) * (1 + self.jitter())
         if isinstance(error, ThrottledError):
             delay = max(delay, error.retry_after_seconds)

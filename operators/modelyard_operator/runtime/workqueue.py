@@ -15,6 +15,11 @@ FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 60.0
 
 
+def loop_time() -> float:
+    """The event loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
 class QueueClosedError(Exception):
     """No more work: the operator stops."""
 
@@ -45,13 +50,12 @@ class WorkQueue:
 
     def add_after(self, key: ObjectKey, seconds: float) -> None:
         """Look at it then, unless an earlier time stands already."""
-        loop = asyncio.get_running_loop()
-        due, standing = loop.time() + seconds, self._timers.get(key)
+        due, standing = loop_time() + seconds, self._timers.get(key)
         if standing is not None:
             if standing.when() <= due:
                 return
             standing.cancel()
-        self._timers[key] = loop.call_at(due, self._ring, key)
+        self._timers[key] = asyncio.get_running_loop().call_at(due, self._ring, key)
 
     def fail(self, key: ObjectKey, at_least_seconds: float = 0.0) -> float:
         """It ended early: look again after a delay that doubles with each failure in a row; returns that delay."""

@@ -14,7 +14,6 @@ from modelyard_operator.kinds.conditions import (
     is_over,
     is_true,
     with_condition,
-    without_conditions,
 )
 
 EARLY, LATE = "2026-11-22T10:00:00Z", "2026-11-22T11:00:00Z"
@@ -61,10 +60,6 @@ def test_a_new_one_comes_last() -> None:
 def test_a_message_is_cut_to_what_the_server_takes() -> None:
     made = with_condition((), "Failed", "True", "Internal", "x" * 2 * LONGEST_MESSAGE, now=LATE, generation=1)
     assert len(made[0]["message"]) == LONGEST_MESSAGE
-
-
-def test_an_end_that_was_none_is_taken_back() -> None:
-    assert without_conditions((*STANDING, condition("Failed")), "Complete", "Failed") == STANDING
 
 
 @pytest.mark.parametrize(
