@@ -30,7 +30,8 @@ _NOT_AT_WORK = ("", "Suspended")
 class Attempt:
     """One attempt. `record` is its status ConfigMap; `number` 0 stands for none.
 
-    `told_commit` is the step that the job's status tells: it is there when the driver's document is torn.
+    `told_commit` and `told_failure` are what the job's status tells already: the first is there when the driver's
+    document is torn.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Attempt:
     ledger: Ledger = field(default_factory=Ledger)
     report: Report = field(default_factory=Report)
     told_commit: int = 0
+    told_failure: str = ""
     clusters: tuple[Json, ...] = ()
     pods: tuple[Json, ...] = ()
 
@@ -65,7 +67,7 @@ class Attempt:
     @property
     def fact(self) -> PodFact | None:
         """What its pods tell now."""
-        return pod_fact(self.pods)
+        return pod_fact(self.pods, self.told_failure)
 
     @property
     def control(self) -> str:
@@ -166,6 +168,7 @@ def attempt_of(observation: Observation, number: int) -> Attempt:
         ledger=_ledger(observation, number, record),
         report=report_of(record, parent["kind"], parent["metadata"]["name"]),
         told_commit=max(0, whole(parent, "status", "checkpoint", "step")),
+        told_failure=text(parent, "status", "lastFailure", "message"),
         clusters=clusters,
         pods=tuple(pod for cluster in clusters for _, pod in observation.owned(PODS, cluster)),
     )

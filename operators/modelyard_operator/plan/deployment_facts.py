@@ -353,4 +353,7 @@ def fault_of(application: Mapping[str, Any]) -> str:
 
 
 def _pod_fact(observation: Observation, cluster: Json | None) -> PodFact | None:
-    return None if cluster is None else pod_fact(pod for _, pod in observation.owned(PODS, cluster))
+    if cluster is None:
+        return None
+    told = text(observation.parent, "status", "lastFailure", "message")
+    return pod_fact((pod for _, pod in observation.owned(PODS, cluster)), told)

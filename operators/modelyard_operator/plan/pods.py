@@ -40,28 +40,31 @@ class PodFact:
     since: datetime | None = None
 
 
-def pod_fact(pods: Iterable[Json]) -> PodFact | None:
-    """The fact that matters most: memory, then loss, image, configuration, capacity; None when all is well."""
-    facts = [fact for pod in pods for fact in _facts(pod)]
+def pod_fact(pods: Iterable[Json], told: str = "") -> PodFact | None:
+    """The fact that matters most: memory, then loss, image, configuration, capacity; None when all is well.
+
+    `told` is the failure's message that a status has already: a pull that backs off says less than the one before.
+    """
+    facts = [fact for pod in pods for fact in _facts(pod, told)]
     return min(facts, key=lambda fact: _ORDER.index(fact.failure.failure_class), default=None)
 
 
 _ORDER: Sequence[FailureClass] = ("OutOfMemory", "WorkerLost", "ImagePull", "InvalidManifest", "Unschedulable")
 
 
-def _facts(pod: Json) -> Iterator[PodFact]:
+def _facts(pod: Json, before: str) -> Iterator[PodFact]:
     for container in listed(pod, "status", "initContainerStatuses"):
         named = f"the init container {text(container, 'name') or '?'} of pod {_name(pod)}"
         if _ran_out_of_memory(container):
             words = f"{named} was killed: it used more memory than its limit"
             hint = "its memory is set by who adds it to the pod (KubeRay, a webhook), not by the manifest"
             yield PodFact(_digest("WorkerLost", words, hint, retryable=True))
-        yield from _waiting(pod, container, named)
+        yield from _waiting(pod, container, named, before)
     for container in listed(pod, "status", "containerStatuses"):
         named = f"the container {text(container, 'name') or '?'} of pod {_name(pod)}"
         if _ran_out_of_memory(container):
             yield PodFact(_out_of_memory(pod, container, named))
-        yield from _waiting(pod, container, named)
+        yield from _waiting(pod, container, named, before)
     yield from _of_pod(pod)
 
 
@@ -69,13 +72,15 @@ def _ran_out_of_memory(container: Json) -> bool:
     return any(text(container, place, "terminated", "reason") == "OOMKilled" for place in ("state", "lastState"))
 
 
-def _waiting(pod: Json, container: Json, named: str) -> Iterator[PodFact]:
+def _waiting(pod: Json, container: Json, named: str, before: str) -> Iterator[PodFact]:
     reason = text(container, "state", "waiting", "reason")
     told = text(container, "state", "waiting", "message")
     since = moment(pod, "metadata", "creationTimestamp")
     if reason in _IMAGE:
         image = text(container, "image") or "of " + named
-        words = f"the image {image} cannot be pulled: {told or reason}"
+        begins = f"the image {image} cannot be pulled: "
+        known = reason == "ImagePullBackOff" and before.startswith(begins)
+        words = before if known else f"{begins}{told or reason}"
         hint = "correct spec.runtime.image, or give imagePullSecrets that may read it"
         yield PodFact(_digest("ImagePull", words, hint, retryable=False), waits=True, since=since)
     elif reason in _CONFIG:

@@ -320,6 +320,25 @@ def test_pods_that_cannot_start_are_told_while_it_waits_and_when_it_gives_up() -
     )
 
 
+def test_an_image_that_is_tried_again_and_again_is_told_once() -> None:
+    world = World()
+    told = {"reason": "ErrImagePull", "message": "not found"}
+    backs_off = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "nowhere:1"'}
+    now = [told]
+
+    def status(*_: object) -> dict[str, Any]:
+        container = {"name": "ray-worker", "image": "nowhere:1", "state": {"waiting": now[0]}}
+        return {"phase": "Pending", "containerStatuses": [container]}
+
+    world.kuberay.ray.pod_status = status  # type: ignore[method-assign]
+    world.seconds(4)
+    events = world.told()
+    for now[0] in (backs_off, told, backs_off):
+        world.seconds(2)
+        assert "cannot be pulled: not found" in world.message("Progressing")
+    assert world.told() == events
+
+
 def test_scaling_up_reaches_the_living_cluster_beyond_its_head_room_without_a_rollout() -> None:
     world = up()
     (cluster,) = world.names(RAY_CLUSTERS)

@@ -922,6 +922,29 @@ def test_a_pod_that_finds_no_node_in_the_middle_of_a_run_is_waited_for_as_long_a
     assert w.condition("Failed") == ("True", "RunFailed")
 
 
+def waiting(reason: str, message: str) -> dict[str, object]:
+    """A pod's status while its container cannot begin."""
+    return {"containerStatuses": [{"image": "x", "state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+def test_an_image_that_is_tried_again_and_again_is_told_once() -> None:
+    w = begun()
+    w.pod(waiting("ErrImagePull", "rpc error: not found"))
+    w.settle()
+    version = w.parent["metadata"]["resourceVersion"]
+    for _ in range(3):
+        for reason, message in (
+            ("ImagePullBackOff", 'Back-off pulling image "x"'),
+            ("ErrImagePull", "rpc error: not found"),
+        ):
+            w.pod(waiting(reason, message))
+            assert w.step() == []
+    assert w.parent["metadata"]["resourceVersion"] == version
+    w.pod(waiting("ErrImagePull", "unauthorized"))
+    w.settle()
+    assert w.status["lastFailure"]["message"] == "the image x cannot be pulled: unauthorized"
+
+
 def test_a_wait_that_is_over_is_not_shown_any_more() -> None:
     w = begun()
     waiting = {"containerStatuses": [{"image": "x", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
