@@ -46,10 +46,10 @@ _FOLDED = ("progress", "metrics", "checkpoint", "model")
 
 def status_of(case: Case, decision: Decision) -> dict[str, Any]:
     """The whole status that is so after the decision."""
-    before = dict(mapping(case.observation.parent, "status"))
-    if isinstance(decision, Ended):
-        return before
+    before = mapping(case.observation.parent, "status")
     status = {**before, "observedGeneration": case.observation.parent["metadata"].get("generation", 0)}
+    if isinstance(decision, Ended):
+        return status
     status |= _learnt(case)
     status["conditions"] = _sound(before)
     for name in _OF_A_CHILD:

@@ -756,7 +756,19 @@ def test_a_finished_job_is_done_with_whatever_becomes_of_its_children() -> None:
     w.kuberay("Complete", "SUCCEEDED")
     w.settle()
     w.store.delete(ObjectKey(CONFIG_MAPS, NAMESPACE, base(w)))
+    assert w.step() == []
+
+
+def test_what_is_changed_of_a_finished_job_is_seen_and_nothing_else() -> None:
+    w = begun()
+    w.kuberay("Complete", "SUCCEEDED")
+    w.settle()
+    before = w.status
     w.edit(suspend=True)
+    assert [getattr(action, "body", None) for action in w.step()] == [
+        {"status": {"observedGeneration": w.parent["metadata"]["generation"]}}
+    ]
+    assert w.status == {**before, "observedGeneration": w.parent["metadata"]["generation"]}
     assert w.step() == []
 
 
