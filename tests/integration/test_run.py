@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from modelyard.records import StatusDocument, VersionRecord
+from modelyard.records import EvaluationRecord, StatusDocument, VersionRecord
 from modelyard.registry import open_registry
-from modelyard.yard import read_record, read_stage
+from modelyard.yard import open_yard, read_record, read_stage
+from support.tiny_models import write_tiny_model
 from support.workplaces import Workplace, left_over, make_workplace, wait_until
 
 EVALUATION = """\
@@ -24,16 +25,29 @@ kind: EvaluationJob
 metadata: {name: again}
 spec:
   target: {model: registry://tiny@candidate}
+  baseline: {model: registry://before@stable}
   suites:
     - {name: words, task: perplexity, sources: [{name: words, path: words/validation.jsonl, format: jsonl}]}
-  gates: [{metric: words/bits_per_byte, atMost: 8.0}]
+  gates:
+    - {metric: words/bits_per_byte, atMost: 8.0}
+    - {metric: words/bits_per_byte, notWorseThanBaseline: {margin: 0.01}}
 """
+ZERO = "sha256:" + "0" * 64
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, str]:
-    """A TrainingJob and an EvaluationJob of its result, in one file, run to the end; with what was printed."""
+    """A TrainingJob and an EvaluationJob of its result, in one file, run to the end; with what was printed.
+
+    The EvaluationJob compares with a model of random weights.
+    """
     place = make_workplace(tmp_path_factory.mktemp("finished"))
+    registry = open_registry(open_yard(place.root / "yard"))
+    before = write_tiny_model(tmp_path_factory.mktemp("before"))
+    registry.register(
+        "before", before, run_id="r", spec_digest=ZERO, training_digest=ZERO, dataset_digest=ZERO, code_version="0"
+    )
+    registry.set_alias("before", "stable", 1, by="test")
     both = place.root / "both.yaml"
     both.write_text((place.root / "job.yaml").read_text() + EVALUATION)
     result = place.command("run", "-f", "both.yaml", "--status-out", "status.json")
@@ -75,6 +89,24 @@ def test_status_out_is_the_last_jobs_document(finished: tuple[Workplace, str]) -
     document = read_record(place.root / "status.json", StatusDocument)
     assert (document.kind, document.verdict) == ("EvaluationJob", "Passed")
     assert {c.type: c.status for c in document.conditions}["Passed"] == "True"
+
+
+def test_a_model_is_compared_with_another_document_by_document(finished: tuple[Workplace, str]) -> None:
+    place, printed = finished
+    (path,) = place.folder("again").evaluate.glob("evaluation-*.json")
+    record = read_record(path, EvaluationRecord)
+    assert record.baseline is not None
+    assert record.baseline.model == "before@1"
+    assert record.baseline.suites[0].items == record.suites[0].items
+    bound, compared = record.gates
+    assert (bound.verdict, bound.difference) == ("Passed", None)
+    assert compared.difference is not None
+    assert compared.difference.high is not None
+    assert compared.difference.high < 0, "the trained model is better than random weights"
+    assert compared.verdict == "Passed"
+    assert f"verdict   Passed: {compared.message}" in printed
+    assert "against before@1" in compared.message
+    assert "Compared with before@1" in place.folder("again").report.read_text()
 
 
 def test_the_version_is_a_plain_hugging_face_folder(finished: tuple[Workplace, str]) -> None:
