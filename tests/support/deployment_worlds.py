@@ -58,12 +58,12 @@ def deployment(**spec: Any) -> dict[str, Any]:
     }
 
 
-def index(digests: Sequence[str], aliases: Mapping[str, int]) -> dict[str, Any]:
+def index(digests: Sequence[str], aliases: Mapping[str, int], name: str = "small") -> dict[str, Any]:
     """The registry's index: versions by their digests, aliases by the version that they name."""
     listed = [{"version": number, "digest": one} for number, one in enumerate(digests, 1)]
     named = {alias: {"version": number, "revision": 1, "history": []} for alias, number in aliases.items()}
-    document = {"schema": 1, "name": "small", "versions": listed, "aliases": named}
-    metadata = {"name": index_name("small"), "namespace": NAMESPACE}
+    document = {"schema": 1, "name": name, "versions": listed, "aliases": named}
+    metadata = {"name": index_name(name), "namespace": NAMESPACE}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"index.json": json.dumps(document)}}
 
 

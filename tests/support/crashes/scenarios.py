@@ -71,18 +71,18 @@ _EVALUATION = {
     "suites": [{"name": "heldout", "task": "perplexity", "sources": [{"name": "heldout", "path": "corpus/"}]}],
     "gates": [{"metric": "heldout/bits_per_byte", "atMost": 2.5}],
 }
-_GATED = {"deadlineSeconds": 60, "evaluation": _EVALUATION}
+GATED = {"deadlineSeconds": 60, "evaluation": _EVALUATION}
 
 
-def _verdict(verdict: str, name: str = "check") -> Attempt:
+def verdict(word: str, name: str = "check") -> Attempt:
     """An evaluation that ends with a verdict; the exit code of one that says no is 1."""
-    passed = {"Passed": "True", "Failed": "False"}[verdict]
+    passed = {"Passed": "True", "Failed": "False"}[word]
     condition = {
         "type": "Passed", "status": passed, "reason": "GatesPassed" if passed == "True" else "GateFailed",
         "message": "heldout/bits_per_byte 3.1, at most 2.5", "lastTransitionTime": "2026-11-22T08:00:00Z",
     }  # fmt: skip
-    told = says("Succeeded", 3, "EvaluationJob", name, verdict=verdict, conditions=[condition])
-    if verdict == "Passed":
+    told = says("Succeeded", 3, "EvaluationJob", name, verdict=word, conditions=[condition])
+    if word == "Passed":
         return played.runs(told, Moment(4, job="SUCCEEDED"))
     return played.runs(told, Moment(4, job="FAILED", message=played.EXIT_ONE))
 
@@ -128,15 +128,15 @@ def _uid_of_what_comes_next() -> str:
     return [uids() for _ in range(len(foreign()) + 3)][-1]
 
 
-def _gated(verdict: str, *course: Deed | float, already: int = 0) -> Scenario:
+def _gated(word: str, *course: Deed | float, already: int = 0) -> Scenario:
     """A second version that must be evaluated before it serves."""
-    script = Script(job=_verdict(verdict, _name_of_the_gate()))
-    wish = (edits(DEPLOYMENT, rollout=_GATED), _registry(2, stable=2))
+    script = Script(job=verdict(word, _name_of_the_gate()))
+    wish = (edits(DEPLOYMENT, rollout=GATED), _registry(2, stable=2))
     return _serving(script, *_seconds(8), *wish, *_seconds(12), *course, shared=8 + already)
 
 
 def _name_of_the_gate() -> str:
-    parent = deployment(rollout=_GATED)
+    parent = deployment(rollout=GATED)
     parent["metadata"]["uid"] = _uid_of_what_comes_next()
     manifest = manifest_of(parent)
     assert isinstance(manifest, ModelDeployment)
@@ -162,8 +162,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "delete": _training((_RUNS_ON,), *_seconds(5), deletes(JOB), *_seconds(2), 60.0, shared=5),
     "expire": _training((_SUCCEEDS,), *_seconds(10), 20.0, 20.0, shared=4, runtime={"ttlSecondsAfterFinished": 30}),
     "name taken": _name_taken(),
-    "verdict passed": Scenario((creates(evaluation()), *_seconds(13)), (claim(),), Script(job=_verdict("Passed"))),
-    "verdict failed": Scenario((creates(evaluation()), *_seconds(13)), (claim(),), Script(job=_verdict("Failed")),
+    "verdict passed": Scenario((creates(evaluation()), *_seconds(13)), (claim(),), Script(job=verdict("Passed"))),
+    "verdict failed": Scenario((creates(evaluation()), *_seconds(13)), (claim(),), Script(job=verdict("Failed")),
          shared=5),
     "deploy": _serving(Script(), *_seconds(8), 20.0),
     "scale": _serving(Script(), *_seconds(8), edits(DEPLOYMENT, replicas=3), *_seconds(4), 20.0, shared=8),

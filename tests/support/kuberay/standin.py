@@ -136,13 +136,22 @@ class StandIn:
     async def behind(self, host: str) -> Json | None:
         """The RayCluster that answers for a Service's DNS name now; None without a ready Pod."""
         name, _, rest = host.partition(".")
-        namespace, world = rest.partition(".")[0], await self._read()
-        service = world.get(ObjectKey(SERVICES, namespace, name))
+        namespace = rest.partition(".")[0]
+        service = await self._get(ObjectKey(SERVICES, namespace, name))
         selector = (service or {}).get("spec", {}).get("selector") or {}
-        pods = [item for key, item in world.items() if key.resource == PODS]
-        if not any(is_ready(pod) and selector.items() <= pod["metadata"].get("labels", {}).items() for pod in pods):
+        if CLUSTER_LABEL not in selector:
             return None
-        return world.get(ObjectKey(RAY_CLUSTERS, namespace, selector.get(CLUSTER_LABEL, "")))
+        wanted = ",".join(f"{label}={value}" for label, value in sorted(selector.items()))
+        pods = await self.cluster.list(PODS, namespace=namespace, labels=wanted)
+        if not any(is_ready(pod) for pod in pods.items):
+            return None
+        return await self._get(ObjectKey(RAY_CLUSTERS, namespace, selector[CLUSTER_LABEL]))
+
+    async def _get(self, key: ObjectKey) -> Json | None:
+        try:
+            return await self.cluster.get(key)
+        except NotFoundError:
+            return None
 
     async def step(self) -> int:
         """One reconcile of everything that there is; returns how many writes were made."""

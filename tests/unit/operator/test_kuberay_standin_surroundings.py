@@ -13,8 +13,10 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from modelyard_operator.kinds.observations import Probe
+from modelyard_operator.runtime.probing import Prober
 from support.apiserver import ApiServer
-from support.kuberay.network import PORT, services
+from support.kuberay.network import PORT, answering, services
 from support.kuberay.pod_environment import LocalPod, local_pod, with_tests
 
 
@@ -162,3 +164,28 @@ def test_services_answer_under_their_names_in_a_process_with_the_clusters_dns(tm
                     await client.get(f"http://{address}:{PORT}/health")
 
     asyncio.run(scenario())
+
+
+def test_a_services_health_is_answered_as_somebody_says() -> None:
+    well = Probe("", healthy=True, version="small@2")
+    ill = Probe("", healthy=False, message="no such Service")
+
+    async def ask(url: str) -> Probe:
+        return well if url == f"http://small.team.svc:{PORT}/health" else ill
+
+    async def case() -> list[Probe]:
+        prober = Prober(httpx.AsyncClient(trust_env=False))
+        async with answering(ask) as address, httpx.AsyncClient(trust_env=False) as client:
+            for name in ("small", "other"):
+                answer = await client.get(
+                    f"http://{address}:{PORT}/health", headers={"Host": f"{name}.team.svc:{PORT}"}
+                )
+                told.append((answer.status_code, answer.headers.get("x-modelyard-version"), answer.text))
+            found = [await prober.ask(f"http://{address}:{PORT}/health")]
+        await prober.close()
+        return found
+
+    told: list[tuple[int, str | None, str]] = []
+    (found,) = asyncio.run(case())
+    assert told == [(200, "small@2", "healthy"), (503, None, "no such Service")]
+    assert (found.healthy, found.message) == (False, "answered 503: no such Service")
