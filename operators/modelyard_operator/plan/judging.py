@@ -17,6 +17,7 @@ from modelyard_operator.plan.reading import clipped, text
 
 _JOB_OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 _HELD = ("Suspending", "Suspended")
+_ENDED_BY_EXIT_CODE = ("FAILED", "RUNNING", "PENDING", "")  # all but the first when KubeRay saw the submitter end first
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _succeeded(attempt: Attempt, kind: str) -> bool:
     if document is None or document.phase != "Succeeded":
         return False  # a verdict that cannot be read is none
     # The driver's exit code says no when its verdict does.
-    said_no = (attempt.deployment_status, attempt.job_status) == ("Failed", "FAILED")
+    said_no = attempt.deployment_status == "Failed" and attempt.job_status in _ENDED_BY_EXIT_CODE
     return complete or (said_no and document.verdict in ("Failed", "Inconclusive", "Error"))
 
 

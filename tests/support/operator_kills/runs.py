@@ -52,6 +52,7 @@ class Stream:
 class _Run:
     stream: Stream
     world: World
+    followed: list[Resource]
     config: Path
     address: str
     folder: Path
@@ -73,7 +74,7 @@ class _Run:
         for wait in waits:
             wait.cancel()
         await asyncio.sleep(_SETTLE_SECONDS)
-        for resource in FOLLOWED:
+        for resource in self.followed:
             await self.world.read(resource)
         return [f"{name}: did not come to its end in {self.stream.patience_seconds:.0f} s" for name in late]
 
@@ -87,11 +88,13 @@ async def _played_out(
         world, stop, ray = World(cluster, namespace.name), asyncio.Event(), ScriptedRay(stream.script)
         await plant(world, stream.parent.kind, f"{stream.plots[0]}-1")
         kuberay = StandIn(cluster, ray, namespace=namespace.name)
-        following = [asyncio.create_task(world.follow(resource)) for resource in FOLLOWED]
+        served = await cluster.served()
+        followed = [resource for resource in FOLLOWED if resource in served]
+        following = [asyncio.create_task(world.follow(resource)) for resource in followed]
         moving = asyncio.create_task(kuberay.run(stop))
         try:
             async with answering(kuberay.ask) as address:
-                run = _Run(stream, world, config, address, folder)
+                run = _Run(stream, world, followed, config, address, folder)
                 wanted = await _undisturbed(run)
                 names, lives, found = await _disturbed(run, kills, chance)
             found += [words for one in names for words in faults(one, wanted[one.rpartition("-")[0]], run.story(one))]
