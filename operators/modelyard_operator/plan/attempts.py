@@ -20,7 +20,7 @@ from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.plan.documents import Report, report_of
 from modelyard_operator.plan.ledger import Ledger, ledger_of
 from modelyard_operator.plan.pods import PodFact, pod_fact
-from modelyard_operator.plan.reading import moment, text, whole
+from modelyard_operator.plan.reading import listed, moment, text, whole
 
 _STATUS = "-status"
 _NOT_AT_WORK = ("", "Suspended")
@@ -91,6 +91,14 @@ class Attempt:
         # KubeRay leaves old times where they are: a RayJob that a queue holds, or has just let go, has a start time.
         return None if self.deployment_status in _NOT_AT_WORK else moment(self.rayjob, "status", "startTime")
 
+    @property
+    def submitted_since(self) -> datetime | None:
+        """Since when KubeRay has its driver submitted: Ray stands, and has not begun it. None: it is not at that."""
+        if self.deployment_status != "Running" or self.job_status not in ("", "PENDING"):
+            return None
+        ready = (ready_since(cluster) for cluster in self.clusters)
+        return max((since for since in (self.began, *ready) if since is not None), default=None)
+
     def clocked(self, now: datetime) -> Ledger:
         """The ledger with the spell that is at work; the one before it, when there was one, is added up.
 
@@ -120,6 +128,15 @@ class Attempt:
     def failures(self) -> int:
         """Failures in a row without a new commit, when this attempt has failed."""
         return 1 + (self.ledger.failures if self.committed() <= self.ledger.committed else 0)
+
+
+def ready_since(cluster: Json) -> datetime | None:
+    """When all pods of a cluster were ready for the first time."""
+    provisioned = (
+        one for one in listed(cluster, "status", "conditions") if text(one, "type") == "RayClusterProvisioned"
+    )
+    ready = next((one for one in provisioned if text(one, "status") == "True"), None)
+    return moment(ready, "lastTransitionTime")
 
 
 def rayjob_key(parent: Json, number: int) -> ObjectKey:

@@ -24,6 +24,7 @@ from modelyard_operator.plan.judging import (
     Over,
     Succeeded,
     judge,
+    not_submitted,
 )
 from modelyard_operator.plan.ledger import Ledger
 from modelyard_operator.plan.manifests import Job, Refused, job_of, snapshot_job
@@ -198,6 +199,8 @@ def _active(case: Case, job: Job, active: Active) -> Decision:
     patience = timedelta(seconds=runtime.start_deadline_seconds)
     if fact and fact.waits and fact.since and case.now - fact.since >= patience:
         return Fail(fact.failure, Reason.RUN_FAILED)
+    if attempt.submitted_since and case.now - attempt.submitted_since >= patience and not case.suspend:
+        return Fail(not_submitted(attempt), Reason.RUN_FAILED)
     if case.suspend:
         return _stopping(case, active, ledger, "", _close(case, ledger, None, cut=True))
     return Watch(active, ledger)

@@ -267,6 +267,9 @@ def _waits(case: Case, decision: Decision) -> Iterator[float]:
             if attempt.fact and attempt.fact.waits and attempt.fact.since and case.job:
                 patience = timedelta(seconds=runtime_of(case.job).start_deadline_seconds)
                 yield (attempt.fact.since + patience - now).total_seconds()
+            if attempt.submitted_since and case.job:
+                patience = timedelta(seconds=runtime_of(case.job).start_deadline_seconds)
+                yield (attempt.submitted_since + patience - now).total_seconds()
         case Close(ledger, _) if ledger.ended is not None:
             yield (ledger.ended + pause(attempt) - now).total_seconds()
             yield (ledger.ended + CLUSTER_PATIENCE - now).total_seconds()

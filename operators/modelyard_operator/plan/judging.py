@@ -78,7 +78,7 @@ def _active(deployment: str, job: str) -> Active:
     if job in _JOB_OVER:
         return Active(Reason.ENDING, f"Ray says {job}; KubeRay is about to tell")
     if job != "RUNNING":
-        return Active(Reason.STARTING, "the driver is being submitted")
+        return Active(Reason.STARTING, "the driver is being submitted, by a pod of its own")
     return Active(Reason.TRAINING, "the driver is at work")
 
 
@@ -136,6 +136,17 @@ def _never_started(seen: FailureDigest | None, attempt: Attempt) -> FailureDiges
         return seen
     words = f"the pods did not all start within spec.runtime.startDeadlineSeconds: {_kuberay_says(attempt)}"
     return _digest("Unschedulable", words, "look at the pods' events; wait for capacity, or ask for less", True)
+
+
+def not_submitted(attempt: Attempt) -> FailureDigest:
+    """Ray stands, and the pod that is to hand it the driver does not run; KubeRay waits for it without end."""
+    child = text(attempt.rayjob, "metadata", "name")
+    words = (
+        f"the Ray cluster stands, but the driver was not submitted to it within spec.runtime.startDeadlineSeconds: "
+        f"the pod of the Job {child} has not run"
+    )
+    hint = f"look at that pod's events (kubectl describe pod -l job-name={child}): node, quota, image"
+    return _digest("Unschedulable", words, hint, True)
 
 
 def _silent(attempt: Attempt, kind: str) -> FailureDigest:

@@ -18,6 +18,7 @@ from modelyard_operator.kinds.objects import (
     ROLES,
     SERVICE_ACCOUNTS,
     ObjectKey,
+    key_of,
     owner_reference,
 )
 from modelyard_operator.plan import plan
@@ -932,6 +933,34 @@ def test_a_pod_that_finds_no_node_in_the_middle_of_a_run_is_waited_for_as_long_a
     w.tick(600)
     w.settle()
     assert w.condition("Failed") == ("True", "RunFailed")
+
+
+@pytest.mark.parametrize("ray", ["", "PENDING"])
+def test_a_driver_that_nobody_submits_is_waited_for_as_long_as_a_start_may_take(ray: str) -> None:
+    w = world(job(runtime={"startDeadlineSeconds": 600}))
+    w.settle()
+    w.kuberay("Initializing", startTime="2026-11-22T08:00:00Z")
+    w.tick(500)
+    cluster = w.child("ray.io/v1", "RayCluster", "small", w.store.objects[w.rayjob()])
+    ready = {"type": "RayClusterProvisioned", "status": "True", "lastTransitionTime": "2026-11-22T08:08:20Z"}
+    w.store.patch(key_of(cluster), {"status": {"conditions": [ready]}}, subresource="status")
+    w.kuberay("Running", ray, startTime="2026-11-22T08:00:00Z")  # and the submitter's pod finds no node
+    w.settle()
+    assert w.condition("Progressing") == ("True", "Starting")
+    assert w.requeue() == 600, "it has as long again as the cluster had"
+    w.tick(600)
+    w.settle()
+    assert w.condition("Failed") == ("True", "RunFailed")
+    assert w.status["lastFailure"]["class"] == "Unschedulable"
+    assert f"job-name={w.rayjob().name}" in w.status["lastFailure"]["hint"]
+    assert w.names(RAY_JOBS) == [], "what it held is free"
+
+
+def test_a_driver_that_is_at_work_has_no_start_to_wait_for() -> None:
+    w = begun(runtime={"startDeadlineSeconds": 600})
+    w.tick(6000)
+    w.settle()
+    assert (w.condition("Progressing"), w.requeue()) == (("True", "Training"), None)
 
 
 def waiting(reason: str, message: str) -> dict[str, object]:
