@@ -165,7 +165,7 @@ def _phase(case: Case, active: Active) -> tuple[str, Reason]:
     if case.observation.parent["kind"] == "EvaluationJob":
         phase, reason = "Running", Reason.EVALUATING
     else:
-        stage = _stage(document)
+        stage = _stage(document) or _told_stage(case)
         if stage is None:
             return "Pending", Reason.STARTING if active.reason is Reason.TRAINING else active.reason
         phase, reason = _STAGES[stage]
@@ -180,6 +180,12 @@ def _stage(document: StatusDocument | None) -> str | None:
         return _PHASES[document.phase]
     ended = document.phase in ("Succeeded", "Failed", "Suspended") and document.progress is not None
     return document.progress.stage if ended and document.progress and document.progress.stage in _STAGES else None
+
+
+def _told_stage(case: Case) -> str | None:
+    """Of a driver whose document cannot be read now (torn, of a newer schema): the stage that was told last."""
+    told = text(case.observation.parent, "status", "progress", "stage")
+    return told if case.attempt.report.complaint and told in _STAGES else None
 
 
 def _close(case: Case, decision: Close, status: dict[str, Any]) -> None:

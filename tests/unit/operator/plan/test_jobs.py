@@ -935,6 +935,17 @@ def test_a_pod_that_finds_no_node_in_the_middle_of_a_run_is_waited_for_as_long_a
     assert w.condition("Failed") == ("True", "RunFailed")
 
 
+@pytest.mark.parametrize("written", ['{"schema": 99}', "{torn"])
+def test_a_driver_whose_document_cannot_be_read_is_in_the_stage_it_was_in(written: str) -> None:
+    w = begun()
+    w.driver("Training", progress={"stage": "train", "step": 7})
+    w.settle()
+    w.write(written)
+    w.settle()
+    assert (w.status["phase"], w.condition("Progressing")) == ("Training", ("True", "Training"))
+    assert "status.json" in w.message("Progressing"), "and it says what is wrong"
+
+
 @pytest.mark.parametrize("ray", ["", "PENDING"])
 def test_a_driver_that_nobody_submits_is_waited_for_as_long_as_a_start_may_take(ray: str) -> None:
     w = world(job(runtime={"startDeadlineSeconds": 600}))
