@@ -72,6 +72,8 @@ def _conditions(
     progress: tuple[ConditionStatus, Reason, str] = ("False", facts.reason, facts.message)
     if decision is not None:
         progress = ("True" if decision.progressing else "False", decision.reason, decision.message)
+        if facts.model is None and decision.reason is Reason.ROLLED_OUT:  # what serves is not what is wished any more
+            progress = ("False", facts.reason, f"{decision.message}, and serves on; {facts.message}")
     conditions = old_conditions(observation.parent)
     for kind, (status, reason, message) in {
         ACCEPTED: (accepted, facts.reason, facts.message),
@@ -208,6 +210,8 @@ def _is_told(after: Json, then: Json | None) -> bool:
         return after["reason"] not in _ACCEPTED_TELLS and (then is None or _saying(then) != _saying(after))
     if then is None:
         return bool(after["type"] == ACCEPTED or after["status"] == "True")
+    if after["reason"] == Reason.NOT_ANSWERING and then["status"] == "False":
+        return False  # it wakes: nothing that answered is lost
     return bool((then["status"], then["reason"]) != (after["status"], after["reason"]))
 
 

@@ -366,6 +366,7 @@ def test_no_replicas_sleep_and_wake() -> None:
     world.spec(replicas=2)
     world.seconds(12)
     assert (world.said, world.status["readyReplicas"]) == (("Ready", "RolledOut"), 2)
+    assert "NotAnswering" not in [reason for reason, _ in world.told()], "who wakes has lost nothing"
 
 
 def test_a_version_wished_while_it_sleeps_has_its_whole_deadline_after_waking() -> None:
@@ -553,7 +554,8 @@ def test_what_cannot_be_met_is_said_before_and_after_it_serves_and_heals(trouble
     trouble(world)
     world.seconds(3)
     assert (world.condition("Accepted"), world.condition("Available")) == (("False", reason), ("True", "Answering"))
-    assert (world.status["phase"], world.serves) == ("Degraded", 1)
+    assert (world.said, world.serves) == (("Degraded", reason), 1)
+    assert words in world.message("Progressing")
     mend(world, standing)
     world.seconds(3)
     assert world.said == ("Ready", "RolledOut")
