@@ -83,20 +83,30 @@ def _storage(observation: Observation, job: Job) -> Iterator[Objection]:
     claim = observation.get(_key(observation, PERSISTENT_VOLUME_CLAIMS, storage.claim_name))
     if claim is None:
         yield Objection(Reason.STORAGE_NOT_READY, f"{named} does not exist in this namespace")
-    elif text(claim, "metadata", "deletionTimestamp"):
-        yield Objection(Reason.STORAGE_NOT_READY, f"{named} is being deleted")
-    elif text(claim, "status", "phase") == "Lost":
-        yield Objection(Reason.STORAGE_NOT_READY, f"{named} has lost its volume")
-    elif not _mountable(claim, job.spec.runtime):
-        modes = ", ".join(_modes(claim)) or "no access mode"
-        words = f"{named} has {modes}: driver and workers are several pods, so it must be ReadWriteMany"
-        remedy = f" (ReadWriteOnce does when spec.runtime.nodeSelector names one node by {HOST_LABEL})"
-        yield Objection(Reason.STORAGE_NOT_READY, words + remedy)
+    elif fault := claim_fault(claim, job.spec.runtime):
+        yield Objection(Reason.STORAGE_NOT_READY, f"{named} {fault}")
 
 
-def _mountable(claim: Json, runtime: RuntimeSpec | None) -> bool:
+def claim_fault(claim: Json, runtime: RuntimeSpec | None, *, read_only: bool = False) -> str:
+    """Why several pods cannot mount a claim, in words that follow its name; empty when they can."""
+    if text(claim, "metadata", "deletionTimestamp"):
+        return "is being deleted"
+    if text(claim, "status", "phase") == "Lost":
+        return "has lost its volume"
+    if _mountable(claim, runtime, read_only):
+        return ""
+    modes = ", ".join(_modes(claim)) or "no access mode"
+    return (
+        f"has {modes}: the pods are several, so it must be ReadWriteMany{' or ReadOnlyMany' if read_only else ''}"
+        f" (ReadWriteOnce does when spec.runtime.nodeSelector names one node by {HOST_LABEL})"
+    )
+
+
+def _mountable(claim: Json, runtime: RuntimeSpec | None, read_only: bool) -> bool:
     """Several pods on several nodes, or on the one node that all are bound to."""
     modes = _modes(claim)
+    if read_only and "ReadOnlyMany" in modes:
+        return True
     one_node = runtime is not None and HOST_LABEL in runtime.node_selector
     return "ReadWriteMany" in modes or (one_node and "ReadWriteOnce" in modes)
 

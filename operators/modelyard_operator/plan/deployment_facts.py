@@ -31,7 +31,7 @@ from modelyard_operator.kinds.objects import (
     uid_of,
 )
 from modelyard_operator.kinds.observations import Observation, Probe
-from modelyard_operator.plan.accepting import clashes
+from modelyard_operator.plan.accepting import claim_fault, clashes
 from modelyard_operator.plan.manifests import Refused, manifest_of
 from modelyard_operator.plan.pods import PodFact, pod_fact
 from modelyard_operator.plan.rayservices import (
@@ -156,7 +156,7 @@ def _refusal(
             "spec.replicas: is 0, but with runtime.queue Kueue alone puts it to sleep (write 1 or more)",
         )
     clashing = ((clash.reason, clash.message) for clash in clashes(spec.runtime))
-    lacking = (_lacking(observation, wanted) for wanted in needs(parent) if wanted.resource != CONFIG_MAPS)
+    lacking = (_lacking(observation, wanted, manifest) for wanted in needs(parent) if wanted.resource != CONFIG_MAPS)
     if refusal := next((one for one in (*clashing, *lacking) if one is not None), None):
         return refusal
     if taken:
@@ -165,15 +165,14 @@ def _refusal(
     return None
 
 
-def _lacking(observation: Observation, wanted: ObjectKey) -> tuple[Reason, str] | None:
+def _lacking(observation: Observation, wanted: ObjectKey, manifest: ModelDeployment) -> tuple[Reason, str] | None:
     there = observation.get(wanted)
     claim = wanted.resource == PERSISTENT_VOLUME_CLAIMS
     if there is None:
         reason = Reason.STORAGE_NOT_READY if claim else Reason.REFERENCE_NOT_FOUND
         return reason, f"there is no {wanted.resource.kind} {wanted.name} in this namespace"
-    if claim and dig(there, "spec", "accessModes") == ["ReadWriteOncePod"]:
-        words = f"the claim {wanted.name} is ReadWriteOncePod: only one pod can mount it, head and replicas are several"
-        return Reason.STORAGE_NOT_READY, words
+    if claim and (fault := claim_fault(there, manifest.spec.runtime, read_only=True)):
+        return Reason.STORAGE_NOT_READY, f"the PersistentVolumeClaim {wanted.name} {fault}"
     return None
 
 

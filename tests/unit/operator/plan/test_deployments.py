@@ -369,6 +369,17 @@ def test_no_replicas_sleep_and_wake() -> None:
     assert "NotAnswering" not in [reason for reason, _ in world.told()], "who wakes has lost nothing"
 
 
+@pytest.mark.parametrize(
+    ("mode", "runtime"),
+    [("ReadOnlyMany", {}), ("ReadWriteOnce", {"nodeSelector": {"kubernetes.io/hostname": "a"}})],
+)
+def test_a_claim_that_its_pods_can_mount_is_taken(mode: str, runtime: dict[str, Any]) -> None:
+    world = World(deployment(runtime=runtime))
+    world.change(ObjectKey(PERSISTENT_VOLUME_CLAIMS, NAMESPACE, "yard"), {"spec": {"accessModes": [mode]}})
+    world.seconds(8)
+    assert world.said == ("Ready", "RolledOut")
+
+
 def test_a_version_wished_while_it_sleeps_has_its_whole_deadline_after_waking() -> None:
     world = World(deployment(replicas=0))
     world.later(500)
@@ -527,13 +538,25 @@ def narrow_claim(world: World) -> None:
     world.change(place, {"spec": {"accessModes": ["ReadWriteOncePod"]}})
 
 
+def one_nodes_claim(world: World) -> None:
+    place = ObjectKey(PERSISTENT_VOLUME_CLAIMS, NAMESPACE, "yard")
+    world.change(place, {"spec": {"accessModes": ["ReadWriteOnce"]}})
+
+
+def lost_claim(world: World) -> None:
+    place = ObjectKey(PERSISTENT_VOLUME_CLAIMS, NAMESPACE, "yard")
+    world.change(place, {"status": {"phase": "Lost"}}, "status")
+
+
 TROUBLES = [
     (missing_alias, "ModelNotFound", "has no alias stable; it has none yet"),
     (missing_index, "ModelNotFound", "no ConfigMap modelyard-model-small"),
     (torn_index, "ModelNotFound", "is damaged"),
     (newer_index, "ModelNotFound", "of schema 2; this operator knows up to 1"),
     (missing_claim, "StorageNotReady", "there is no PersistentVolumeClaim yard"),
-    (narrow_claim, "StorageNotReady", "only one pod can mount it"),
+    (narrow_claim, "StorageNotReady", "has ReadWriteOncePod: the pods are several"),
+    (one_nodes_claim, "StorageNotReady", "must be ReadWriteMany or ReadOnlyMany (ReadWriteOnce does when"),
+    (lost_claim, "StorageNotReady", "has lost its volume"),
 ]
 
 
@@ -567,6 +590,8 @@ def mend(world: World, standing: dict[ObjectKey, Any]) -> None:
             world.change(place, {name: item[name] for name in ("data", "spec") if name in item})
         else:
             world.store.create({**item, "metadata": {"name": place.name, "namespace": place.namespace}})
+        if place.resource == PERSISTENT_VOLUME_CLAIMS:
+            world.change(place, {"status": {"phase": "Bound"}}, "status")
 
 
 @pytest.mark.parametrize(
