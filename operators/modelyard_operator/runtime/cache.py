@@ -1,6 +1,7 @@
 """What the operator knows of the cluster: objects as watches told them, packed, without what no plan looks at.
 
-Of objects that are neither ours nor a child of anything only the metadata stays: enough to see that a name is taken.
+Of objects that are neither ours nor a child of ours or of KubeRay's only the metadata stays: enough to see that a name
+is taken.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from modelyard_operator.kinds.objects import (
     OURS,
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
+    RAY_JOBS,
     Json,
     ObjectKey,
     Resource,
-    controller_uid,
     key_of,
     resource_of,
 )
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a copy of the whole manifest
+_GROUPS = {resource.api_version.partition("/")[0] for resource in (*OURS, RAY_JOBS)}
 
 
 class Packed(MutableMapping[ObjectKey, Json]):
@@ -115,10 +117,16 @@ def _concerns_us(item: Json) -> bool:
     metadata, resource = item["metadata"], resource_of(item)
     return (
         resource in (*OURS, PERSISTENT_VOLUME_CLAIMS)
-        or bool(controller_uid(item))
+        or _is_controlled_by_what_we_watch(metadata)
         or MANAGED_BY.items() <= (metadata.get("labels") or {}).items()
         or metadata["name"].startswith(index_name(""))
     )
+
+
+def _is_controlled_by_what_we_watch(metadata: Json) -> bool:
+    """Whether a kind of ours or KubeRay's controls it: what other operators control may be many, and large."""
+    owners = (owner for owner in metadata.get("ownerReferences") or () if owner.get("controller"))
+    return any(owner.get("apiVersion", "").partition("/")[0] in _GROUPS for owner in owners)
 
 
 def _pod_spec(pod: Json) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def made(resource: Resource, name: str, version: int = 1, owner: Json | None = N
 
 FIELDS = {"metadata": {"managedFields": [{"manager": "somebody"}]}}
 APPLIED = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "a": "1"}
+OTHERS = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "r", "controller": True}
 FOREIGN = {"name", "namespace", "uid", "resourceVersion"}
 
 
@@ -45,6 +46,7 @@ FOREIGN = {"name", "namespace", "uid", "resourceVersion"}
         (made(CONFIG_MAPS, "modelyard-model-m", data={"a": "1"}), {"data"}),
         (made(CONFIG_MAPS, "ours", data={"a": "1"}, metadata={"labels": MANAGED_BY}), {"data"}),
         (made(CONFIG_MAPS, "child", owner=made(TRAINING_JOBS, "a"), data={"a": "1"}), {"data"}),
+        (made(CONFIG_MAPS, "others", data={"a": "1"}, metadata={"ownerReferences": [OTHERS]}), set()),
         (made(RAY_JOBS, "foreign", spec={"a": 1}, status={"b": 2}), set()),
         (made(TRAINING_JOBS, "a", spec={"a": 1}, status={"b": 2}), {"spec", "status"}),
     ],
