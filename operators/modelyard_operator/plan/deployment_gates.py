@@ -48,7 +48,8 @@ def _judge(name: str, standing: Json, job: Json) -> GateState:
         said = _message(standing, "Passed")
         return GateState(Gate.refused, f"the evaluation {name} says {verdict}{said}", job)
     if is_true(standing, FAILED):
-        return GateState(Gate.refused, f"the evaluation {name} failed{_message(standing, FAILED)}", job)
+        again = "; delete that EvaluationJob to have it run anew"
+        return GateState(Gate.refused, f"the evaluation {name} failed{_message(standing, FAILED)}{again}", job)
     refused = condition_of(standing, ACCEPTED)
     if refused is not None and refused.get("status") == "False":
         return GateState(Gate.running, f"the evaluation {name} is not accepted{_message(standing, ACCEPTED)}", job)

@@ -456,6 +456,19 @@ def test_the_version_before_serves_while_the_next_is_evaluated_and_when_it_fails
     assert (world.said, world.serves) == (("Ready", "RolledOut"), 2)
 
 
+def test_an_evaluation_that_could_not_be_made_says_how_it_is_made_again() -> None:
+    world = World(gated())
+    world.seconds(1)
+    failed = {
+        "type": "Failed", "status": "True", "reason": "RunFailed", "message": "a pod was lost",
+        "lastTransitionTime": "2026-11-22T08:00:00Z",
+    }  # fmt: skip
+    world.change(world.gate, {"status": {"conditions": [failed]}}, "status")
+    world.seconds(3)
+    assert world.said == ("Failed", "GateFailed")
+    assert "a pod was lost; delete that EvaluationJob to have it run anew" in world.message("Progressing")
+
+
 def test_the_evaluation_of_a_version_that_is_not_wished_any_more_is_deleted() -> None:
     world = World(gated())
     world.seconds(1)
