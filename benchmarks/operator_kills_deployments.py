@@ -36,8 +36,8 @@ from support.kuberay.scripts import Serving
 from support.operator_kills.runs import Stream, main
 from support.operator_kills.worlds import World
 
-LIVES_SECONDS = 2.0  # after it has read the cluster, at most: before it plans anything it asks what serves
-PATIENCE_SECONDS = 420.0  # for what is under way at the end: KubeRay keeps an old cluster for 60 s
+LIVES_SECONDS = 4.0  # after it has read the cluster, at most: before it plans anything it asks what serves
+PATIENCE_SECONDS = 900.0  # for what is under way at the end: KubeRay keeps an old cluster for 60 s; a busy machine more
 ROLLOUT = {"deadlineSeconds": 1800}  # longer than any run, else time alone would roll one back
 ENDS = {  # reason of Progressing, version that serves, replicas
     "stays": ("RolledOut", 1, 1),
