@@ -1036,3 +1036,16 @@ def test_a_stale_view_of_the_children_makes_no_second_rayjob() -> None:
     with pytest.raises(AlreadyExistsError):
         w.carry_out(replace(seen, objects=blind))
     assert w.names(RAY_JOBS) == [w.rayjob().name]
+
+
+def test_a_failure_is_told_although_the_operator_died_before_it_told_and_came_back_late() -> None:
+    w = world(job())
+    w.settle()
+    w.run()
+    w.kuberay("Failed", "FAILED", reason="AppFailed")
+    seen = w.observation()
+    w.do(seen, plan(seen, SETTINGS)[:1])  # the account of the attempt, and no more
+    w.tick(600)
+    w.settle()
+    assert w.status["attempts"] == 2
+    assert {("Warning", "WorkerLost"), ("Normal", "Retrying"), ("Normal", "AttemptStarted")} <= {*w.events()}
