@@ -158,6 +158,9 @@ async def story(played: Played) -> None:
 
 
 def test_every_step_of_a_jobs_life_settles_on_the_server(api_server: ApiServer, namespace: Namespace) -> None:
+    if not api_server.checks_rules:
+        pytest.skip("this API server is too old to check the CRDs' rules (CEL: from 1.25)")
+
     async def play() -> None:
         async with open_rest(api_server.kubeconfig) as cluster:
             await story(Played(cluster, namespace.name))
