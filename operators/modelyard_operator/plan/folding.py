@@ -14,6 +14,7 @@ from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.conditions import ConditionStatus, with_condition
 from modelyard_operator.kinds.fitting import fitted
 from modelyard_operator.kinds.names import child_name
+from modelyard_operator.plan.accepting import objection
 from modelyard_operator.plan.attempts import Attempt
 from modelyard_operator.plan.decisions import (
     Case,
@@ -129,8 +130,16 @@ def _hold(case: Case, status: dict[str, Any]) -> None:
     number = case.attempt.number
     told = f"attempt {number} has stopped" if number else "nothing was started"
     words = f"{told}, as spec.suspend wishes; everything committed is kept"
-    _set(case, status, "Progressing", "False", Reason.SUSPENDED, words)
+    _set(case, status, "Progressing", "False", Reason.SUSPENDED, words + _in_the_way(case))
     _set(case, status, "Suspended", "True", Reason.SUSPENDED, words)
+
+
+def _in_the_way(case: Case) -> str:
+    """What a suspended job could not go on with, told while it may still be changed."""
+    said = case.refused
+    if said is None and case.job is not None:
+        said = objection(case.observation, case.job, case.attempt.number + 1)
+    return f". So as it is now it will not go on: {said.message}" if said else ""
 
 
 def _start(case: Case, decision: Start, status: dict[str, Any]) -> None:

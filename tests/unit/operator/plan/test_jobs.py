@@ -416,6 +416,19 @@ def test_what_may_change_while_suspended_is_in_the_next_attempt() -> None:
     assert "count: 3" in w.get(CONFIG_MAPS, base(w))["data"]["manifest.yaml"]
 
 
+def test_what_a_suspended_job_could_not_go_on_with_is_told_while_it_may_be_changed() -> None:
+    w = world(job(suspend=True))
+    w.settle()
+    clash = {"name": "modelyard-x", "mountPath": "/x", "emptyDir": {}}
+    w.edit(runtime={"volumes": [clash]})
+    w.settle()
+    assert w.condition("Progressing") == ("False", "Suspended")
+    assert "will not go on: spec.runtime.volumes[0].name: is modelyard-x" in w.message("Progressing")
+    w.edit(runtime={"volumes": []})
+    w.settle()
+    assert "will not go on" not in w.message("Progressing")
+
+
 def test_with_a_queue_the_childs_suspend_is_left_alone() -> None:
     w = world(job(runtime={"queue": "gold"}))
     w.settle()
