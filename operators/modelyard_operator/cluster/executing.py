@@ -64,10 +64,19 @@ async def _emit(cluster: Writer, item: Json) -> None:
         await cluster.create(item)
 
 
+def _last_turn(parent: Json) -> str:
+    """The newest `lastTransitionTime` of the conditions; empty when there are none yet."""
+    conditions = (parent.get("status") or {}).get("conditions") or ()
+    return max((str(one.get("lastTransitionTime", "")) for one in conditions), default="")
+
+
 def event(parent: Json, emit: Emit, now: datetime) -> Json:
-    """The Event that tells it. Its name is a function of the parent's uid, the kind, the reason and the message."""
+    """The Event that tells it. Its name is a function of what it tells, and of when a condition last turned before.
+
+    So the same transition is told once, however often it is carried out, and the same again later is told again.
+    """
     metadata = parent["metadata"]
-    told = "\0".join((uid_of(parent), emit.kind, emit.reason, emit.message))
+    told = "\0".join((uid_of(parent), emit.kind, emit.reason, emit.message, _last_turn(parent)))
     name = f"{metadata['name']}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
     moment = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {

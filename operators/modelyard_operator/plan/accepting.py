@@ -77,7 +77,7 @@ def _storage(observation: Observation, job: Job) -> Iterator[Objection]:
     storage = job.spec.storage
     if storage is None:
         words = "spec.storage: is missing: on a cluster the run needs a claim (add storage: {claimName: …})"
-        yield Objection(Reason.STORAGE_NOT_READY, words)
+        yield Objection(Reason.INVALID_MANIFEST, words)
         return
     named = f"spec.storage.claimName: the PersistentVolumeClaim {storage.claim_name}"
     claim = observation.get(_key(observation, PERSISTENT_VOLUME_CLAIMS, storage.claim_name))

@@ -28,6 +28,7 @@ from modelyard_operator.kinds.objects import (
 )
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
+from modelyard_operator.plan.children import content
 from modelyard_operator.plan.deployment_facts import (
     FAILED_ANNOTATION,
     GOOD_KEY,
@@ -165,6 +166,8 @@ def _guarded(observation: Observation, manifest: ModelDeployment) -> Iterator[Ac
         ):
             change = {"metadata": {"annotations": item["metadata"]["annotations"]}}
             yield patch_of(before, {**change, "spec": difference(mapping(before, "spec"), item["spec"])})
+        elif edited := lacking(mapping(before, "spec"), content(item)["spec"]):
+            yield patch_of(before, {"spec": edited})
     budget = observation.get(key(observation.parent, POD_DISRUPTION_BUDGETS))
     if budget is not None and key_of(budget) not in wished:
         yield Delete(key_of(budget), uid_of(budget))

@@ -162,7 +162,9 @@ def _watch(case: Case, active: Active, status: dict[str, Any]) -> None:
     if dashboard and active.reason in (Reason.TRAINING, Reason.STOPPING):
         status["dashboardUrl"] = f"http://{dashboard.removeprefix('http://')}"
     status["jobName"] = child_name(case.observation.parent, attempt.number)
-    _go_on(case, Active(reason, active.message), attempt.number, status)
+    waits = attempt.fact.failure.message if attempt.fact and attempt.fact.waits else ""
+    words = "; ".join(part for part in (active.message, waits) if part)
+    _go_on(case, Active(reason, words), attempt.number, status)
     status["lastFailure"] = _failure_now(attempt, status)
 
 

@@ -81,7 +81,7 @@ def _waiting(pod: Json, container: Json, named: str, before: str) -> Iterator[Po
         begins = f"the image {image} cannot be pulled: "
         known = reason == "ImagePullBackOff" and before.startswith(begins)
         words = before if known else f"{begins}{told or reason}"
-        hint = "correct spec.runtime.image, or give imagePullSecrets that may read it"
+        hint = "correct spec.runtime.image (suspend a job first), or give imagePullSecrets that may read it"
         yield PodFact(_digest("ImagePull", words, hint, retryable=False), waits=True, since=since)
     elif reason in _CONFIG:
         words = f"{named} cannot be created: {told or reason}"

@@ -65,12 +65,20 @@ def _unversioned(item: Json) -> dict[str, Any]:
 def ending(stage: Stage) -> dict[ObjectKey, Json]:
     """What is left, by place, without ids, versions, times and durations."""
     uids = {item["metadata"]["uid"]: f"uid of {key}" for key, item in stage.store.objects.items()}
-    left = {key: item for key, item in stage.store.objects.items() if not _is_in_passing(item)}
+    left = {_place(key, item): item for key, item in stage.store.objects.items() if not _is_in_passing(item)}
     return {key: _normal(left[key], uids) for key in sorted(left)}
 
 
+def _place(key: ObjectKey, item: Json) -> ObjectKey:
+    """Events by what they tell: their names tell when, too."""
+    return ObjectKey(EVENTS, key.namespace, f"{item['reason']}: {item['message']}") if key.resource == EVENTS else key
+
+
 def _normal(item: Json, uids: Mapping[str, str]) -> Json:
-    text = json.dumps(_unversioned(item), sort_keys=True)
+    plain = _unversioned(item)
+    if item["kind"] == EVENTS.kind:
+        del plain["metadata"]["name"], plain["metadata"]["uid"]
+    text = json.dumps(plain, sort_keys=True)
     for uid, name in uids.items():
         text = text.replace(uid, name)
     normal: Json = json.loads(_DURATIONS.sub(r"\g<1>0", _TIME.sub("(time)", text)))

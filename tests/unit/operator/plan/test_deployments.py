@@ -14,6 +14,7 @@ from modelyard_operator.kinds.names import index_name
 from modelyard_operator.kinds.objects import (
     CONFIG_MAPS,
     EVALUATION_JOBS,
+    EVENTS,
     MODEL_DEPLOYMENTS,
     NETWORK_POLICIES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -21,6 +22,7 @@ from modelyard_operator.kinds.objects import (
     RAY_CLUSTERS,
     RAY_SERVICES,
     ObjectKey,
+    Resource,
 )
 from modelyard_operator.kinds.observations import Probe
 from modelyard_operator.kinds.settings import Settings
@@ -101,6 +103,32 @@ def test_kuberay_may_ask_the_dashboard_however_it_was_installed(labels: dict[str
     (rule,) = [one for one in policy["spec"]["ingress"] if one.get("ports", [{}])[0].get("port") == 8265]
     wanted = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
     assert any(one.items() <= labels.items() for one in wanted)
+
+
+@pytest.mark.parametrize("resource", [NETWORK_POLICIES, POD_DISRUPTION_BUDGETS], ids=str)
+def test_a_guard_that_somebody_edited_is_put_right(resource: Resource) -> None:
+    world = up(parent=deployment(replicas=3))
+    key = ObjectKey(resource, NAMESPACE, world.base)
+    before = world.store.objects[key]["spec"]
+    world.store.patch(key, {"spec": {"ingress": []} if resource == NETWORK_POLICIES else {"minAvailable": 0}})
+    world.settle()
+    assert world.store.objects[key]["spec"] == before
+    world.store.patch(key, {"spec": {"unhealthyPodEvictionPolicy": None}})  # as a server before 1.27 does
+    version = world.store.objects[key]["metadata"]["resourceVersion"]
+    world.settle()
+    assert world.store.objects[key]["metadata"]["resourceVersion"] == version
+
+
+def test_what_happens_again_is_told_again() -> None:
+    world = up()
+    for _ in range(2):
+        world.spec(replicas=0)
+        world.seconds(5)
+        world.spec(replicas=1)
+        world.seconds(20)
+        assert world.condition("Available") == ("True", "Answering")
+    reasons = [world.get(EVENTS, name)["reason"] for name in world.names(EVENTS)]
+    assert reasons.count("Answering") == 3
 
 
 def test_the_evaluation_of_a_gate_does_not_go_away_by_itself() -> None:

@@ -1007,7 +1007,9 @@ def test_an_image_that_is_tried_again_and_again_is_told_once() -> None:
     assert w.parent["metadata"]["resourceVersion"] == version
     w.pod(waiting("ErrImagePull", "unauthorized"))
     w.settle()
-    assert w.status["lastFailure"]["message"] == "the image x cannot be pulled: unauthorized"
+    words = "the image x cannot be pulled: unauthorized"
+    assert w.status["lastFailure"]["message"] == words
+    assert w.message("Progressing").endswith(words), "what it waits for"
 
 
 def test_a_wait_that_is_over_is_not_shown_any_more() -> None:

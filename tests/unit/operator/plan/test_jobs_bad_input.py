@@ -85,7 +85,7 @@ def test_a_missing_claim_heals_when_it_comes() -> None:
 def test_storage_is_needed_on_a_cluster() -> None:
     value = job()
     del value["spec"]["storage"]
-    assert "spec.storage: is missing" in refused(world(value), "StorageNotReady")
+    assert "spec.storage: is missing" in refused(world(value), "InvalidManifest")
 
 
 @pytest.mark.parametrize("modes", [("ReadWriteOnce",), ("ReadOnlyMany",), ("ReadWriteOncePod",)], ids=" ".join)
