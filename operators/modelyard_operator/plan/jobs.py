@@ -113,11 +113,12 @@ def _told(case: Case, decision: Decision) -> Iterator[Patch]:
 
 
 def _events(case: Case, told: list[Patch], decision: Decision) -> Iterator[Emit]:
-    if any(patch.body for patch in told):
-        if isinstance(decision, Start) and case.attempt.ledger.outcome == "Failed":  # who closed it may not have told
-            closed = status_of(case, Close(case.attempt.ledger, cut=False))
-            yield from transitions(mapping(case.observation.parent, "status"), closed)
-        yield from transitions(mapping(case.observation.parent, "status"), status_of(case, decision))
+    if not any(patch.body for patch in told):
+        return
+    before = mapping(case.observation.parent, "status")
+    if isinstance(decision, Start) and case.attempt.ledger.outcome == "Failed":  # who closed it may not have told
+        yield from transitions(before, status_of(case, Close(case.attempt.ledger, cut=False)))
+    yield from transitions(before, status_of(case, decision))
     if isinstance(decision, Start) and decision.number == 1 and POD_DISRUPTION_BUDGETS not in case.observation.served:
         words = "this server knows no policy/v1: there is no PodDisruptionBudget, a drained node interrupts the run"
         yield Emit("Normal", "NoDisruptionBudget", words)

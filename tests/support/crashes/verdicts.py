@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -66,7 +67,8 @@ def ending(stage: Stage) -> dict[ObjectKey, Json]:
     """What is left, by place, without ids, versions, times and durations."""
     uids = {item["metadata"]["uid"]: f"uid of {key}" for key, item in stage.store.objects.items()}
     left = {_place(key, item): item for key, item in stage.store.objects.items() if not _is_in_passing(item)}
-    return {key: _normal(left[key], uids) for key in sorted(left)}
+    times = Counter(_place(key, item) for key, item in stage.store.objects.items())
+    return {key: {**_normal(left[key], uids), "times": times[key]} for key in sorted(left)}
 
 
 def _place(key: ObjectKey, item: Json) -> ObjectKey:

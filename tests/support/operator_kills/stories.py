@@ -15,6 +15,8 @@ from support.operator_kills.worlds import World
 
 _KINDS = {resource.kind for resource in OURS}
 _ID = re.compile(r"-[0-9a-f]{8}(?![0-9a-z])")  # of a uid, or of what an evaluation asks
+# Which end KubeRay sees first, the driver's or the submitter's, is not the operator's doing.
+_SEEN_FIRST = re.compile(r"\(Ray says \w+\): (AppFailed|SubmissionFailed): .*? \(driver")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ def story(world: World, parent: Resource, name: str) -> Story:
 
 
 def _bare(name: str, text: str) -> str:
+    text = _SEEN_FIRST.sub("(ended) (driver", text)
     return _ID.sub("-#", re.sub(rf"\b{re.escape(name)}\b", "NAME", text))
 
 
