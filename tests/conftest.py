@@ -56,6 +56,7 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n`: one Ray at a time, and a file's tests one after the other, for they share what it sets up."""
     for item in items:
