@@ -40,7 +40,7 @@ def run_suite(folder: Path, starts: int, *words: str) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("words", [[], ["-n", "2", "--dist", "loadgroup"]], ids=["one process", "two"])
+@pytest.mark.parametrize("words", [[], ["-n", "2"]], ids=["one process", "two"])
 def test_the_last_line_counts_the_skipped_by_reason(tmp_path: Path, words: list[str]) -> None:
     done = run_suite(tmp_path, 1, *words)
     *_, closing, starts, skipped = done.stdout.strip().splitlines()
