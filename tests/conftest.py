@@ -65,7 +65,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     class OneRay(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::")[0].removeprefix("tests/")
+            file = nodeid.split("::", maxsplit=1)[0].removeprefix("tests/")
             return "Ray" if file in STARTS_RAY else file
 
     return OneRay(config, log)
