@@ -40,7 +40,7 @@ check: setup ## formatting, lint, types, import contracts, docs
 	$(BIN)/mkdocs build --strict --quiet
 
 test: setup ## the whole test suite (PYTEST_ARGS="-k yard" for a part, "-n 0" for one process)
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)
 
 docs: setup ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
