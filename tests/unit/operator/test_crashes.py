@@ -38,11 +38,12 @@ _reports: dict[str, Report] = {}
 
 @pytest.fixture(autouse=True, scope="module")
 def quiet() -> Iterator[None]:
-    """Thousands of warnings about planted faults help nobody."""
+    """Thousands of warnings about planted faults help nobody; nor does what was played, to the tests that follow."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
     plans.forget()
+    steady_end.cache_clear()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
