@@ -44,7 +44,7 @@ def alias(
         number = registry.resolve(f"{name}@{version}").record.version
         moved = registry.set_alias(name, alias, number, by=_user(), reason=reason, expected_revision=revision)
         return emit(moved.to_dict(), output, table=f"{name}@{alias} is version {number}")
-    registry.versions(name)
+    registry.numbers(name)
     record = registry.alias(name, alias)
     if record is None:
         raise NotFoundError(f"model {name!r} has no alias {alias!r}", hint=f"modelyard alias {name} lists them")
@@ -52,7 +52,7 @@ def alias(
 
 
 def _list(registry: Registry, name: str, output: Format) -> None:
-    registry.versions(name)
+    registry.numbers(name)
     records = [registry.alias(name, alias) for alias in registry.aliases(name)]
     if output is Format.table:
         return emit([_row(record) for record in records if record], output, columns=_LIST_COLUMNS)

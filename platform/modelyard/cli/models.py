@@ -29,7 +29,11 @@ def models(
     rows, documents, damaged = [], [], False
     for model in [name] if name else registry.names():
         aliases = registry.aliases(model)
-        for record in registry.versions(model):
+        for number in registry.numbers(model):
+            record = _read(registry, model, number)
+            if record is None:
+                damaged = True
+                continue
             if verify:
                 damaged |= not _is_whole(registry, record)
             pointing = [alias for alias, version in aliases.items() if version == record.version]
@@ -41,6 +45,17 @@ def models(
         emit(documents, output)
     if damaged:
         raise typer.Exit(1)
+
+
+def _read(registry: Registry, name: str, number: int) -> VersionRecord | None:
+    """A version; None when its record cannot be read, which is said and keeps none of the others from being listed."""
+    from modelyard.errors import StorageError
+
+    try:
+        return registry.version(name, number)
+    except StorageError as error:
+        typer.echo(f"error: {name}@{number}: {error}", err=True)
+        return None
 
 
 def _is_whole(registry: Registry, record: VersionRecord) -> bool:

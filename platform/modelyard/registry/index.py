@@ -24,13 +24,13 @@ RECORD = "version.json"
 
 
 class Index(Protocol):
-    """Where versions and aliases are kept. Every method is atomic; all but `versions` and `names` are durable."""
+    """Where versions and aliases are kept. Every method is atomic; all but `numbers` and `names` are durable."""
 
     def names(self) -> list[str]:
         """Models that have a version, sorted."""
 
-    def versions(self, name: str) -> list[VersionRecord]:
-        """A model's versions, by number."""
+    def numbers(self, name: str) -> list[int]:
+        """Numbers of a model's versions, the lowest first, whether their records can be read or not."""
 
     def version(self, name: str, number: int) -> VersionRecord | None:
         """One version; None when it does not exist (yet)."""
@@ -62,11 +62,11 @@ class FileIndex:
 
     def names(self) -> list[str]:
         names = [name for name in _entries(self.yard.models) if NAME.fullmatch(name)]
-        return [name for name in names if self._numbers(name)]
+        return [name for name in names if self.numbers(name)]
 
-    def versions(self, name: str) -> list[VersionRecord]:
-        found = [self.version(name, number) for number in self._numbers(name)]
-        return [record for record in found if record is not None]
+    def numbers(self, name: str) -> list[int]:
+        numbers = [int(entry) for entry in _entries(self.yard.model(name)) if entry.isascii() and entry.isdigit()]
+        return sorted(number for number in numbers if (self.yard.model_folder(name, number) / RECORD).is_file())
 
     def version(self, name: str, number: int) -> VersionRecord | None:
         path = self.yard.model_folder(name, number) / RECORD
@@ -103,10 +103,6 @@ class FileIndex:
     def swap_alias(self, expected: AliasRecord | None, new: AliasRecord) -> None:
         path = self._alias(new.name, new.alias)
         compare_and_swap(path, None if expected is None else expected.to_json(), new.to_json())
-
-    def _numbers(self, name: str) -> list[int]:
-        numbers = [int(entry) for entry in _entries(self.yard.model(name)) if entry.isascii() and entry.isdigit()]
-        return sorted(number for number in numbers if (self.yard.model_folder(name, number) / RECORD).is_file())
 
     def _alias(self, name: str, alias: str) -> Path:
         return self.yard.model(name) / "aliases" / checked_name(alias, "alias")

@@ -46,8 +46,8 @@ class ConfigMapIndex:
     def names(self) -> list[str]:
         return self.files.names()
 
-    def versions(self, name: str) -> list[VersionRecord]:
-        return self.files.versions(name)
+    def numbers(self, name: str) -> list[int]:
+        return self.files.numbers(name)
 
     def version(self, name: str, number: int) -> VersionRecord | None:
         return self.files.version(name, number)
@@ -122,7 +122,10 @@ class ConfigMapIndex:
 
     def _standing(self, name: str, index: IndexRecord) -> tuple[list[VersionRecord], list[AliasRecord]]:
         """What the files hold, when the index holds nothing."""
-        return ([], []) if index.versions else (self.files.versions(name), self.files.aliases(name))
+        if index.versions:
+            return [], []
+        found = (self.files.version(name, number) for number in self.files.numbers(name))
+        return [record for record in found if record is not None], self.files.aliases(name)
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """Asked again while the server does not answer, for as long as patience lasts."""

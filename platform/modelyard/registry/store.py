@@ -101,12 +101,25 @@ class Registry:
         """Models that have a version, sorted."""
         return self.index.names()
 
-    def versions(self, name: str) -> list[VersionRecord]:
-        """A model's versions, by number; raises NotFoundError that names near models."""
-        versions = self.index.versions(name)
-        if not versions:
+    def numbers(self, name: str) -> list[int]:
+        """Numbers of a model's versions, the lowest first; raises NotFoundError that names near models."""
+        numbers = self.index.numbers(name)
+        if not numbers:
             raise NotFoundError(f"no model {name!r} in {self.yard.root}", hint=self._near(name))
-        return versions
+        return numbers
+
+    def version(self, name: str, number: int) -> VersionRecord:
+        """One version; raises NotFoundError that says what there is, IntegrityError when its record is damaged."""
+        numbers = self.numbers(name)
+        record = self.index.version(name, number) if number in numbers else None
+        if record is None:
+            has = ", ".join(str(one) for one in numbers[-5:])
+            raise NotFoundError(f"model {name!r} has no version {number}", hint=f"it has {has}")
+        return record
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """A model's versions, by number; raises as `numbers` and `version` do."""
+        return [self.version(name, number) for number in self.numbers(name)]
 
     def resolve(self, reference: str) -> Resolved:
         """The version that a reference names now: `registry://name@alias-or-version`, `name@…`, `name` (the highest).
@@ -114,14 +127,11 @@ class Registry:
         Raises InvalidInputError (not a reference), NotFoundError that says what there is.
         """
         name, version, alias = parse_reference(reference)
-        versions = self.versions(name)
+        highest = self.numbers(name)[-1]
         if alias is not None:
             version = self._aliased(name, alias)
-        for record in versions:
-            if record.version == (versions[-1].version if version is None else version):
-                return Resolved(record, self.yard.model_folder(name, record.version))
-        has = ", ".join(str(record.version) for record in versions[-5:])
-        raise NotFoundError(f"model {name!r} has no version {version}", hint=f"it has {has}")
+        record = self.version(name, highest if version is None else version)
+        return Resolved(record, self.yard.model_folder(name, record.version))
 
     def verify(self, version: VersionRecord | Resolved) -> None:
         """Hash every file of a version; raises IntegrityError that names the first that is not as recorded."""
@@ -147,9 +157,7 @@ class Registry:
         With `expected_revision` (0: it does not exist) raises ConflictError when someone else moved it since;
         without, concurrent moves follow one another and the history keeps each.
         """
-        versions = [record.version for record in self.versions(name)]
-        if version not in versions:
-            raise NotFoundError(f"model {name!r} has no version {version}", hint=f"it has {versions[-1]}")
+        self.version(name, version)
         return self._move(name, alias, version, by=by, reason=reason, expected_revision=expected_revision)
 
     def remove_alias(
@@ -166,9 +174,7 @@ class Registry:
             for claim in claims:
                 if claim.model_copy(update={"version": wanted.version}) == wanted:
                     return claim.version
-            taken = [claim.version for claim in claims] + [
-                record.version for record in self.index.versions(wanted.name)
-            ]
+            taken = [claim.version for claim in claims] + self.index.numbers(wanted.name)
             version = max(taken, default=0) + 1
             with contextlib.suppress(ConflictError):  # another registration took it: look again
                 self.index.claim(wanted.model_copy(update={"version": version}))

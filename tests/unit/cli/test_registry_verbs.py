@@ -80,6 +80,16 @@ def test_models_for_programs_and_verified(registry: Registry) -> None:
     assert "quickstart@2: 1 files are as registered" in result.stderr
 
 
+def test_a_damaged_record_hides_no_other_version(registry: Registry) -> None:
+    record = registry.yard.model_folder("quickstart", 2) / "version.json"
+    record.chmod(0o644)
+    record.write_text('{"torn')
+    result = CliRunner().invoke(app, ["models"])
+    assert result.exit_code == 1
+    assert f"error: quickstart@2: {record} is damaged" in result.stderr
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [["quickstart", "1"]]
+
+
 def test_an_empty_registry_has_headings_alone(tmp_path: Path) -> None:
     open_yard(tmp_path / "yard")
     assert len(_call("models", "--yard", str(tmp_path / "yard")).stdout.splitlines()) == 1

@@ -211,6 +211,19 @@ def test_a_version_folder_that_was_moved_is_refused(registry: Registry, model: P
         registry.resolve("quickstart@7")
 
 
+def test_a_damaged_record_hinders_no_other_version(registry: Registry, model: Path) -> None:
+    first = _register(registry, model)
+    _register(registry, model, run_id="job-99999999")
+    damaged = registry.yard.model_folder("quickstart", 2) / "version.json"
+    damaged.chmod(0o644)
+    damaged.write_text('{"torn')
+    assert registry.resolve("quickstart@1").record == first
+    assert registry.set_alias("quickstart", "production", 1, by="test").version == 1
+    assert _register(registry, model, run_id="job-77777777").version == 3
+    with pytest.raises(IntegrityError, match=r"quickstart/2/version\.json is damaged"):
+        registry.set_alias("quickstart", "production", 2, by="test")
+
+
 def test_an_alias_moves_and_keeps_its_history(registry: Registry, model: Path) -> None:
     _register(registry, model)
     _register(registry, model, run_id="job-99999999")
