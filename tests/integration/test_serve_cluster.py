@@ -26,7 +26,7 @@ import transformers
 
 from modelyard.registry import open_registry
 from modelyard.yard import open_yard
-from modelyard_operator.plan.deployment_facts import fault_of
+from modelyard_operator.plan.deployments.facts import fault_of
 from support.deployment_worlds import World, deployment
 from support.gateways import wait_until
 from support.tiny_models import write_tiny_model

@@ -47,3 +47,9 @@ def labels_of(parent: Json, attempt: int | None = None) -> dict[str, str]:
     name = parent["metadata"]["name"][:63].rstrip("-")
     labels = {**MANAGED_BY, KIND_LABEL: parent["kind"].lower(), NAME_LABEL: name}
     return labels if attempt is None else {**labels, ATTEMPT_LABEL: str(attempt)}
+
+
+def selector_of(parent: Json) -> dict[str, str]:
+    """Labels that all pods of a parent carry and no others."""
+    labels = labels_of(parent)
+    return {name: labels[name] for name in (KIND_LABEL, NAME_LABEL)}

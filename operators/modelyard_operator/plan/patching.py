@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from modelyard_operator.kinds.actions import Patch
-from modelyard_operator.kinds.objects import Json, key_of, uid_of
+from modelyard_operator.kinds.objects import POD_DISRUPTION_BUDGETS, Json, key_of, uid_of
 from modelyard_operator.plan.reading import text
 
 
@@ -39,3 +39,11 @@ def lacking(standing: Mapping[str, Any], wished: Mapping[str, Any]) -> dict[str,
         elif there != value:
             patch[name] = value
     return patch
+
+
+def content(child: Json) -> dict[str, Any]:
+    """What of a child is put right when somebody changed it; what an older server drops would never be right."""
+    kept: dict[str, Any] = {name: child[name] for name in ("rules", "spec", "subjects") if name in child}
+    if child["kind"] == POD_DISRUPTION_BUDGETS.kind:
+        kept["spec"] = {name: value for name, value in child["spec"].items() if name != "unhealthyPodEvictionPolicy"}
+    return kept

@@ -9,7 +9,7 @@ from modelyard.spec import ModelDeployment
 from modelyard_operator.cluster.store import numbered_uids
 from modelyard_operator.kinds.names import MANAGED_BY, base_name
 from modelyard_operator.kinds.objects import CONFIG_MAPS, TRAINING_JOBS, Json, ObjectKey
-from modelyard_operator.plan.deployment_gates import evaluation_job
+from modelyard_operator.plan.deployments.gates import evaluation_job
 from modelyard_operator.plan.manifests import manifest_of
 from modelyard_operator.plan.registry_index import ModelVersion
 from support.crashes.foreign import foreign

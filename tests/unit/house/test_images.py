@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from modelyard_operator.plan.rayjobs import USER_ID
+from modelyard_operator.plan.templates import USER_ID
 from support.dockerfiles import arguments, install_steps, stages
 
 ROOT = Path(__file__).parents[3]

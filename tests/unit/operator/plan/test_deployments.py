@@ -26,7 +26,7 @@ from modelyard_operator.kinds.objects import (
 )
 from modelyard_operator.kinds.observations import Probe
 from modelyard_operator.kinds.settings import Settings
-from modelyard_operator.plan.deployment_facts import fault_of
+from modelyard_operator.plan.deployments.facts import fault_of
 from modelyard_operator.plan.manifests import job_of
 from support.deployment_worlds import NAMESPACE, PLACE, World, deployment, digest
 from support.kuberay import Script

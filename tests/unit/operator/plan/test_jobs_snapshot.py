@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelyard.spec import TrainingJob, to_dict
-from modelyard_operator.plan.children import snapshot
+from modelyard_operator.plan.jobs.children import snapshot
 from modelyard_operator.plan.manifests import Refused, accepted, job_of, snapshot_data, snapshot_job
 from support.job_worlds import evaluation, job, world
 

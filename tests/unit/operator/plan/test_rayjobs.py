@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from modelyard_operator.kinds.settings import Settings
+from modelyard_operator.plan.jobs.rayjobs import rayjob
 from modelyard_operator.plan.manifests import Refused, job_of
-from modelyard_operator.plan.rayjobs import rayjob
 from support.job_worlds import NAMESPACE, evaluation, job
 from support.kuberay.validation import rayjob_fault
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from modelyard.spec import ModelDeployment, from_dict
 from modelyard_operator.kinds.names import STORAGE_FOLDER
 from modelyard_operator.kinds.settings import Settings
-from modelyard_operator.plan.rayservices import labels, render, scaled, wish_digest, with_room
+from modelyard_operator.plan.deployments.rayservices import labels, render, scaled, wish_digest, with_room
 from modelyard_operator.plan.registry_index import ModelVersion
 from support.deployment_worlds import deployment, digest
 from support.kuberay.validation import rayservice_fault

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.spec.reasons import Reason
-from modelyard_operator.plan.rollouts import Gate, RolloutDecision, Side, Situation, Standing, Step, Target, decide
+from modelyard_operator.plan.deployments.rollouts import (
+    Gate,
+    RolloutDecision,
+    Side,
+    Situation,
+    Standing,
+    Step,
+    Target,
+    decide,
+)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ONE, TWO, THREE = (Target(f"sha256:{number}", f"small@{number}") for number in (1, 2, 3))

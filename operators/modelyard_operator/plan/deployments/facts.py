@@ -31,10 +31,8 @@ from modelyard_operator.kinds.objects import (
     uid_of,
 )
 from modelyard_operator.kinds.observations import Observation, Probe
-from modelyard_operator.plan.accepting import claim_fault, clashes
-from modelyard_operator.plan.manifests import Refused, manifest_of
-from modelyard_operator.plan.pods import PodFact, pod_fact
-from modelyard_operator.plan.rayservices import (
+from modelyard_operator.plan.deployments.pods import SERVE_PORT
+from modelyard_operator.plan.deployments.rayservices import (
     APPLICATION,
     DEPLOYMENT,
     RESTART_ANNOTATION,
@@ -42,10 +40,12 @@ from modelyard_operator.plan.rayservices import (
     wish_digest,
     wished_suspend,
 )
+from modelyard_operator.plan.deployments.rollouts import Side, Standing, Target
+from modelyard_operator.plan.manifests import Refused, manifest_of
+from modelyard_operator.plan.pods import PodFact, pod_fact
 from modelyard_operator.plan.reading import clipped, dig, listed, mapping, moment, text, whole
 from modelyard_operator.plan.registry_index import ModelVersion, Unresolved, model_of, resolve
-from modelyard_operator.plan.rollouts import Side, Standing, Target
-from modelyard_operator.plan.serving_pods import SERVE_PORT
+from modelyard_operator.plan.volumes import claim_fault, clashes
 
 VERSION_ANNOTATION = f"{GROUP}/version"  # `name@version` that a RayService serves
 MODEL_DIGEST_ANNOTATION = f"{GROUP}/model-digest"

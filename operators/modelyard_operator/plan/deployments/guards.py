@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 from modelyard.spec import ModelDeploymentSpec
-from modelyard_operator.kinds.names import DIGEST_ANNOTATION, KIND_LABEL, NAME_LABEL, base_name, labels_of
+from modelyard_operator.kinds.names import DIGEST_ANNOTATION, base_name, labels_of, selector_of
 from modelyard_operator.kinds.objects import POD_DISRUPTION_BUDGETS, Json, Resource, owner_reference
-from modelyard_operator.plan.children import kuberay_peers
-from modelyard_operator.plan.rayservices import GROUP_NAME
+from modelyard_operator.plan.deployments.rayservices import GROUP_NAME
+from modelyard_operator.plan.templates import kuberay_peers
 
 
 def guards(parent: Json, spec: ModelDeploymentSpec, served: frozenset[Resource]) -> list[dict[str, Any]]:
@@ -22,20 +22,14 @@ def guards(parent: Json, spec: ModelDeploymentSpec, served: frozenset[Resource])
     return made
 
 
-def selector(parent: Json) -> dict[str, str]:
-    """Labels that all pods of a deployment have and no others."""
-    labels = labels_of(parent)
-    return {name: labels[name] for name in (KIND_LABEL, NAME_LABEL)}
-
-
 def replica_selector(parent: Json) -> dict[str, str]:
     """Labels of the replicas' pods: KubeRay adds the group's name."""
-    return {**selector(parent), "ray.io/group": GROUP_NAME}
+    return {**selector_of(parent), "ray.io/group": GROUP_NAME}
 
 
 def _network(parent: Json) -> dict[str, Any]:
     """Anyone may ask the endpoint and read metrics; KubeRay the dashboard; Ray's own ports are for its own pods."""
-    mine = {"matchLabels": selector(parent)}
+    mine = {"matchLabels": selector_of(parent)}
     spec = {
         "podSelector": mine,
         "policyTypes": ["Ingress"],

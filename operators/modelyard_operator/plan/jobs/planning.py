@@ -25,10 +25,10 @@ from modelyard_operator.kinds.objects import (
 )
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
-from modelyard_operator.plan import accepting
-from modelyard_operator.plan.attempts import number_of, owned, rayjob_key, record_key
-from modelyard_operator.plan.children import children, content, index, record, snapshot
-from modelyard_operator.plan.decisions import (
+from modelyard_operator.plan.jobs import accepting
+from modelyard_operator.plan.jobs.attempts import number_of, owned, rayjob_key, record_key
+from modelyard_operator.plan.jobs.children import children, index, record, snapshot
+from modelyard_operator.plan.jobs.decisions import (
     CLUSTER_PATIENCE,
     STOP_GRACE,
     Case,
@@ -44,13 +44,13 @@ from modelyard_operator.plan.decisions import (
     decide,
     pause,
 )
-from modelyard_operator.plan.folding import status_of
-from modelyard_operator.plan.ledger import Ledger
+from modelyard_operator.plan.jobs.folding import status_of
+from modelyard_operator.plan.jobs.ledger import Ledger
+from modelyard_operator.plan.jobs.rayjobs import rayjob, runtime_of
+from modelyard_operator.plan.jobs.telling import transitions
 from modelyard_operator.plan.manifests import Job, digest_of, snapshot_digest
-from modelyard_operator.plan.patching import difference, lacking, patch_of
-from modelyard_operator.plan.rayjobs import rayjob, runtime_of
+from modelyard_operator.plan.patching import content, difference, lacking, patch_of
 from modelyard_operator.plan.reading import mapping, moment, text
-from modelyard_operator.plan.telling import transitions
 
 
 def interest(parent: Json, settings: Settings) -> tuple[ObjectKey, ...]:

@@ -17,8 +17,8 @@ from modelyard_operator.kinds.objects import (
     uid_of,
 )
 from modelyard_operator.kinds.observations import Observation
-from modelyard_operator.plan.documents import Report, report_of
-from modelyard_operator.plan.ledger import Ledger, ledger_of
+from modelyard_operator.plan.jobs.documents import Report, report_of
+from modelyard_operator.plan.jobs.ledger import Ledger, ledger_of
 from modelyard_operator.plan.pods import PodFact, pod_fact
 from modelyard_operator.plan.reading import listed, moment, text, whole
 

@@ -9,19 +9,19 @@ from typing import Any
 from modelyard.spec import TrainingJob
 from modelyard_operator.kinds.names import (
     INDEX_KEY,
-    KIND_LABEL,
     MANAGED_BY,
-    NAME_LABEL,
     base_name,
     child_name,
     index_name,
     labels_of,
+    selector_of,
     status_name,
 )
 from modelyard_operator.kinds.objects import POD_DISRUPTION_BUDGETS, Json, Resource, owner_reference
-from modelyard_operator.plan.ledger import Ledger
+from modelyard_operator.plan.jobs.ledger import Ledger
+from modelyard_operator.plan.jobs.rayjobs import num_pods, runtime_of
 from modelyard_operator.plan.manifests import Job, snapshot_data, snapshot_marks
-from modelyard_operator.plan.rayjobs import num_pods, runtime_of
+from modelyard_operator.plan.templates import kuberay_peers
 
 MODEL_LABEL = "modelyard.dev/model"
 _REGISTRY = "registry://"
@@ -84,15 +84,9 @@ def binding(parent: Json, job: Job) -> dict[str, Any]:
     }
 
 
-def kuberay_peers() -> list[dict[str, Any]]:
-    """KubeRay's operator, wherever it runs: its chart (under any name) and its kustomization agree on no one label."""
-    labels = {"app.kubernetes.io/name": "kuberay-operator"}, {"app.kubernetes.io/component": "kuberay-operator"}
-    return [{"namespaceSelector": {}, "podSelector": {"matchLabels": one}} for one in labels]
-
-
 def network(parent: Json) -> dict[str, Any]:
     """Ray's ports are for the run's own pods; KubeRay may ask the dashboard, anyone may read metrics."""
-    mine = {"matchLabels": _selector(parent)}
+    mine = {"matchLabels": selector_of(parent)}
     return {
         **_child(parent, "networking.k8s.io/v1", "NetworkPolicy", base_name(parent)),
         "spec": {
@@ -117,18 +111,10 @@ def budget(parent: Json, job: Job) -> dict[str, Any]:
         **_child(parent, "policy/v1", "PodDisruptionBudget", base_name(parent)),
         "spec": {
             "minAvailable": num_pods(job) + 1,
-            "selector": {"matchLabels": _selector(parent) | _RAY},
+            "selector": {"matchLabels": selector_of(parent) | _RAY},
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }
-
-
-def content(child: Json) -> dict[str, Any]:
-    """What of a child is put right when somebody changed it; what an older server drops would never be right."""
-    kept: dict[str, Any] = {name: child[name] for name in ("rules", "spec", "subjects") if name in child}
-    if child["kind"] == POD_DISRUPTION_BUDGETS.kind:
-        kept["spec"] = {name: value for name, value in child["spec"].items() if name != "unhealthyPodEvictionPolicy"}
-    return kept
 
 
 _RAY = {"ray.io/is-ray-node": "yes"}  # KubeRay's label of head and workers; the submitter has none
@@ -163,11 +149,6 @@ def compared(job: Job) -> list[tuple[str, str]]:
 def _registered(wanted: Iterable[str | None]) -> list[tuple[str, str]]:
     found = [reference.removeprefix(_REGISTRY) for reference in wanted if reference and reference.startswith(_REGISTRY)]
     return [(name, which) for name, _, which in (one.partition("@") for one in found)]
-
-
-def _selector(parent: Json) -> dict[str, str]:
-    labels = labels_of(parent)
-    return {name: labels[name] for name in (KIND_LABEL, NAME_LABEL)}
 
 
 def _child(parent: Json, api_version: str, kind: str, name: str, attempt: int | None = None) -> dict[str, Any]:

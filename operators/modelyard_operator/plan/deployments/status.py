@@ -14,12 +14,12 @@ from modelyard_operator.kinds.names import base_name
 from modelyard_operator.kinds.objects import PODS, RAY_CLUSTERS, Json
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
-from modelyard_operator.plan.deployment_facts import MODEL_DIGEST_ANNOTATION, Facts, doubted, key, probe_of
-from modelyard_operator.plan.deployment_guards import replica_selector
-from modelyard_operator.plan.rayservices import wished_suspend
+from modelyard_operator.plan.deployments.facts import MODEL_DIGEST_ANNOTATION, Facts, doubted, key, probe_of
+from modelyard_operator.plan.deployments.guards import replica_selector
+from modelyard_operator.plan.deployments.pods import SERVE_PORT
+from modelyard_operator.plan.deployments.rayservices import wished_suspend
+from modelyard_operator.plan.deployments.rollouts import RolloutDecision, Standing
 from modelyard_operator.plan.reading import clipped, listed, mapping, rfc3339, text, whole
-from modelyard_operator.plan.rollouts import RolloutDecision, Standing
-from modelyard_operator.plan.serving_pods import SERVE_PORT
 
 _TROUBLE = {
     Reason.ROLLED_BACK, Reason.ROLLOUT_FAILED, Reason.GATE_FAILED, Reason.NOT_ANSWERING, Reason.INVALID_MANIFEST,

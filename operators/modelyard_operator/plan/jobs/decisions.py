@@ -14,9 +14,9 @@ from modelyard.spec import FaultToleranceSpec, TrainingJob
 from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.conditions import is_over, is_true
 from modelyard_operator.kinds.observations import Observation
-from modelyard_operator.plan.accepting import Objection, objection, once_keys
-from modelyard_operator.plan.attempts import Attempt, newest_attempt, owned, record_key
-from modelyard_operator.plan.judging import (
+from modelyard_operator.plan.jobs.accepting import objection, once_keys
+from modelyard_operator.plan.jobs.attempts import Attempt, newest_attempt, owned, record_key
+from modelyard_operator.plan.jobs.judging import (
     Active,
     Judgement,
     Leaving,
@@ -26,9 +26,10 @@ from modelyard_operator.plan.judging import (
     judge,
     not_submitted,
 )
-from modelyard_operator.plan.ledger import Ledger
+from modelyard_operator.plan.jobs.ledger import Ledger
+from modelyard_operator.plan.jobs.rayjobs import runtime_of
 from modelyard_operator.plan.manifests import Job, Refused, job_of, snapshot_job
-from modelyard_operator.plan.rayjobs import runtime_of
+from modelyard_operator.plan.volumes import Objection
 
 STOP_GRACE = timedelta(seconds=120)  # the driver has so long to commit; a step of a large model takes minutes at most
 FORCED_PAUSE = timedelta(seconds=40)  # pods that were cut off have 30 s to go, and their clusters are out of sight

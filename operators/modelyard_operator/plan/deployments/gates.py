@@ -13,10 +13,10 @@ from modelyard_operator.kinds.conditions import ACCEPTED, COMPLETE, FAILED, cond
 from modelyard_operator.kinds.names import base_name, labels_of
 from modelyard_operator.kinds.objects import EVALUATION_JOBS, Json, ObjectKey, owner_reference
 from modelyard_operator.kinds.observations import Observation
-from modelyard_operator.plan.rayservices import of_pods
+from modelyard_operator.plan.deployments.rayservices import of_pods
+from modelyard_operator.plan.deployments.rollouts import Gate
 from modelyard_operator.plan.reading import clipped, text
 from modelyard_operator.plan.registry_index import ModelVersion
-from modelyard_operator.plan.rollouts import Gate
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from modelyard.spec import RuntimeSpec, TrainingJob
+from modelyard.spec import TrainingJob
 from modelyard.spec.reasons import Reason
-from modelyard_operator.kinds.names import MANAGED_BY, MANIFEST_FOLDER, STORAGE_FOLDER, base_name, index_name, labels_of
+from modelyard_operator.kinds.names import MANAGED_BY, base_name, index_name, labels_of
 from modelyard_operator.kinds.objects import (
     CONFIG_MAPS,
     NETWORK_POLICIES,
@@ -24,22 +23,13 @@ from modelyard_operator.kinds.objects import (
     uid_of,
 )
 from modelyard_operator.kinds.observations import Observation
-from modelyard_operator.plan.attempts import rayjob_key, record_key
+from modelyard_operator.plan.jobs.attempts import rayjob_key, record_key
 from modelyard_operator.plan.manifests import Job, Refused
-from modelyard_operator.plan.rayjobs import OWN_VOLUMES
-from modelyard_operator.plan.reading import dig, listed, mapping, text, whole
+from modelyard_operator.plan.reading import listed, mapping, text, whole
 from modelyard_operator.plan.registry_index import Unresolved, model_of, resolve
+from modelyard_operator.plan.volumes import Objection, claim_fault, clashes
 
-HOST_LABEL = "kubernetes.io/hostname"
 ONCE = (CONFIG_MAPS, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS)
-
-
-@dataclass(frozen=True)
-class Objection:
-    """Why a job is not taken (yet), as a condition tells it."""
-
-    reason: Reason
-    message: str
 
 
 def objection(observation: Observation, job: Job | Refused, attempt: int) -> Objection | None:
@@ -59,20 +49,6 @@ def _objections(observation: Observation, job: Job, attempt: int) -> Iterator[Ob
     yield from taken_names(observation, job, attempt)
 
 
-def clashes(runtime: RuntimeSpec | None) -> Iterator[Objection]:
-    """Volumes of the manifest in the place of ours: no pod could be created."""
-    for at, volume in enumerate(runtime.volumes if runtime else ()):
-        place = f"spec.runtime.volumes[{at}]"
-        if volume.name.startswith(OWN_VOLUMES):
-            words = (
-                f"{place}.name: is {volume.name}; names that begin with {OWN_VOLUMES} are the operator's (rename it)"
-            )
-            yield Objection(Reason.INVALID_MANIFEST, words)
-        if volume.mount_path.rstrip("/") in (STORAGE_FOLDER, MANIFEST_FOLDER):
-            words = f"{place}.mountPath: is {volume.mount_path}, where the operator mounts its own (choose another)"
-            yield Objection(Reason.INVALID_MANIFEST, words)
-
-
 def _storage(observation: Observation, job: Job) -> Iterator[Objection]:
     storage = job.spec.storage
     if storage is None:
@@ -85,35 +61,6 @@ def _storage(observation: Observation, job: Job) -> Iterator[Objection]:
         yield Objection(Reason.STORAGE_NOT_READY, f"{named} does not exist in this namespace")
     elif fault := claim_fault(claim, job.spec.runtime):
         yield Objection(Reason.STORAGE_NOT_READY, f"{named} {fault}")
-
-
-def claim_fault(claim: Json, runtime: RuntimeSpec | None, *, read_only: bool = False) -> str:
-    """Why several pods cannot mount a claim, in words that follow its name; empty when they can."""
-    if text(claim, "metadata", "deletionTimestamp"):
-        return "is being deleted"
-    if text(claim, "status", "phase") == "Lost":
-        return "has lost its volume"
-    if _mountable(claim, runtime, read_only):
-        return ""
-    modes = ", ".join(_modes(claim)) or "no access mode"
-    return (
-        f"has {modes}: the pods are several, so it must be ReadWriteMany{' or ReadOnlyMany' if read_only else ''}"
-        f" (ReadWriteOnce does when spec.runtime.nodeSelector names one node by {HOST_LABEL})"
-    )
-
-
-def _mountable(claim: Json, runtime: RuntimeSpec | None, read_only: bool) -> bool:
-    """Several pods on several nodes, or on the one node that all are bound to."""
-    modes = _modes(claim)
-    if read_only and "ReadOnlyMany" in modes:
-        return True
-    one_node = runtime is not None and HOST_LABEL in runtime.node_selector
-    return "ReadWriteMany" in modes or (one_node and "ReadWriteOnce" in modes)
-
-
-def _modes(claim: Json) -> list[str]:
-    given = dig(claim, "status", "accessModes") or dig(claim, "spec", "accessModes") or ()
-    return [mode for mode in given if isinstance(mode, str)] if isinstance(given, list | tuple) else []
 
 
 def _references(observation: Observation, job: Job) -> Iterator[Objection]:

@@ -1,6 +1,6 @@
 """A ModelDeployment's plan: the version that its reference names, on a RayService, through gates, forward or back.
 
-1 what is so (`deployment_facts`), 2 the gate, 3 the decision (`rollouts`), 4 the actions, 5 the status.
+1 what is so (`facts`), 2 the gate, 3 the decision (`rollouts`), 4 the actions, 5 the status.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from modelyard_operator.kinds.objects import (
 )
 from modelyard_operator.kinds.observations import Observation
 from modelyard_operator.kinds.settings import Settings
-from modelyard_operator.plan.children import content
-from modelyard_operator.plan.deployment_facts import (
+from modelyard_operator.plan.deployments.facts import (
     FAILED_ANNOTATION,
     GOOD_KEY,
     MODEL_DIGEST_ANNOTATION,
@@ -48,11 +47,9 @@ from modelyard_operator.plan.deployment_facts import (
     read_good,
     standing_of,
 )
-from modelyard_operator.plan.deployment_gates import GateState, gate_state
-from modelyard_operator.plan.deployment_guards import guards
-from modelyard_operator.plan.deployment_status import events, status_of
-from modelyard_operator.plan.patching import difference, lacking, patch_of
-from modelyard_operator.plan.rayservices import (
+from modelyard_operator.plan.deployments.gates import GateState, gate_state
+from modelyard_operator.plan.deployments.guards import guards
+from modelyard_operator.plan.deployments.rayservices import (
     labels,
     most_replicas,
     render,
@@ -60,8 +57,7 @@ from modelyard_operator.plan.rayservices import (
     wished_suspend,
     with_room,
 )
-from modelyard_operator.plan.reading import dig, mapping, rfc3339, text
-from modelyard_operator.plan.rollouts import (
+from modelyard_operator.plan.deployments.rollouts import (
     DOUBT_SECONDS,
     LOOK_AGAIN_SECONDS,
     Gate,
@@ -72,6 +68,9 @@ from modelyard_operator.plan.rollouts import (
     Target,
     decide,
 )
+from modelyard_operator.plan.deployments.status import events, status_of
+from modelyard_operator.plan.patching import content, difference, lacking, patch_of
+from modelyard_operator.plan.reading import dig, mapping, rfc3339, text
 
 
 def interest(parent: Json, settings: Settings) -> tuple[ObjectKey, ...]:

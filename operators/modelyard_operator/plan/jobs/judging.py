@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from modelyard.errors import FailureClass
 from modelyard.records import FailureDigest
 from modelyard.spec.reasons import Reason
-from modelyard_operator.plan.attempts import Attempt
+from modelyard_operator.plan.jobs.attempts import Attempt
 from modelyard_operator.plan.pods import WAITING_CLASSES
 from modelyard_operator.plan.reading import clipped, text
 

@@ -8,8 +8,8 @@ from modelyard.spec import ModelDeployment, ResourcesSpec, RuntimeSpec
 from modelyard.spec.digests import canonical
 from modelyard_operator.kinds.names import DIGEST_ANNOTATION, STORAGE_FOLDER
 from modelyard_operator.kinds.settings import Settings
-from modelyard_operator.plan.rayjobs import container_security, placement, pod_resources, pod_security, storage_volume
 from modelyard_operator.plan.registry_index import ModelVersion
+from modelyard_operator.plan.templates import container_security, placement, pod_resources, pod_security, storage_volume
 
 SERVE_PORT = 8000
 YARD = f"{STORAGE_FOLDER}/yard"

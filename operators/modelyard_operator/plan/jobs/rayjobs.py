@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.spec import ResourcesSpec, RuntimeSpec, StorageSpec, quantity
+from modelyard.spec import RuntimeSpec
 from modelyard_operator.kinds.names import (
     DIGEST_ANNOTATION,
     MANIFEST_FOLDER,
@@ -22,10 +22,16 @@ from modelyard_operator.kinds.names import (
 from modelyard_operator.kinds.objects import Json, owner_reference
 from modelyard_operator.kinds.settings import Settings
 from modelyard_operator.plan.manifests import Job, digest_of
+from modelyard_operator.plan.templates import (
+    QUEUE_LABEL,
+    container_security,
+    placement,
+    plain_list,
+    pod_resources,
+    pod_security,
+    storage_volume,
+)
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-OWN_VOLUMES = "modelyard-"  # what names of our volumes begin with
-USER_ID = 1000  # of the platform image's user; the claim's files belong to this group
 # Quiet, and as a run on one machine sets them: Ray's processes inherit what their pod has.
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -119,7 +125,7 @@ def _template(parent: Json, job: Job, labels: dict[str, str], settings: Settings
         **_image(runtime, settings),
         "workingDir": STORAGE_FOLDER,
         "env": _env(runtime, "cuda" if workers.resources.gpu else "cpu"),
-        **({"envFrom": _plain_list(runtime.env_from)} if runtime.env_from else {}),
+        **({"envFrom": plain_list(runtime.env_from)} if runtime.env_from else {}),
         "resources": {"limits": wanted, "requests": wanted},
         "securityContext": container_security(),
         "volumeMounts": [mount for mount, _ in _volumes(parent, job, head)],
@@ -157,28 +163,6 @@ def _submitter(labels: dict[str, str], runtime: RuntimeSpec, settings: Settings)
     return {"metadata": _pod_metadata(runtime, labels), "spec": spec}
 
 
-def pod_resources(resources: ResourcesSpec, per_pod: int, gpu_resource: str) -> dict[str, str]:
-    """What a pod of so many workers needs, as Kubernetes quantities."""
-    wanted = {"cpu": _times(resources.cpu, per_pod), "memory": _times(resources.memory, per_pod)}
-    if resources.gpu:
-        wanted[gpu_resource] = str(resources.gpu * per_pod)
-    return {**wanted, **{name: _times(amount, per_pod) for name, amount in sorted(resources.extended.items())}}
-
-
-def _times(amount: str, count: int) -> str:
-    """`count` times a quantity; one time is that quantity, in its own spelling."""
-    if count == 1:
-        return amount
-    digits = amount.rstrip("EPTGMKikm")
-    suffix = amount[len(digits) :]
-    if digits.isdigit():
-        return f"{int(digits) * count}{suffix}"
-    total = quantity(amount) * count
-    if total == total.to_integral_value():
-        return str(int(total))
-    return f"{(total * 1000).to_integral_value(rounding='ROUND_CEILING'):f}m"
-
-
 def _image(runtime: RuntimeSpec, settings: Settings) -> dict[str, Any]:
     policy = {"imagePullPolicy": runtime.image_pull_policy} if runtime.image_pull_policy else {}
     return {"image": runtime.image or settings.platform_image, **policy}
@@ -212,57 +196,13 @@ def _volumes(parent: Json, job: Job, head: bool) -> list[tuple[dict[str, Any], d
     if head:
         snapshot = {"name": "modelyard-manifest", "configMap": {"name": base_name(parent)}}
         pairs.append(({"name": "modelyard-manifest", "mountPath": MANIFEST_FOLDER, "readOnly": True}, snapshot))
-    for wish in _plain_list(runtime.volumes):
+    for wish in plain_list(runtime.volumes):
         name, path, read_only = wish.pop("name"), wish.pop("mountPath"), wish.pop("readOnly")
         mount = {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
         pairs.append((mount, {"name": name, **wish}))
     return pairs
 
 
-def storage_volume(storage: StorageSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The claim's (mount, volume)."""
-    sub_path = {"subPath": storage.sub_path.strip("/")} if storage.sub_path and storage.sub_path.strip("./") else {}
-    mount = {"name": "modelyard-storage", "mountPath": STORAGE_FOLDER, **sub_path}
-    return mount, {"name": "modelyard-storage", "persistentVolumeClaim": {"claimName": storage.claim_name}}
-
-
-def placement(runtime: RuntimeSpec) -> dict[str, Any]:
-    """Where pods may run and what they may pull, in the pod spec's own words; what is not wished is left out."""
-    wished = {
-        "imagePullSecrets": _plain_list(runtime.image_pull_secrets),
-        "nodeSelector": dict(runtime.node_selector),
-        "affinity": dict(runtime.affinity),
-        "tolerations": _plain_list(runtime.tolerations),
-        "priorityClassName": runtime.priority_class_name,
-    }
-    return {name: value for name, value in wished.items() if value}
-
-
 def _pod_metadata(runtime: RuntimeSpec, labels: dict[str, str]) -> dict[str, Any]:
     annotations = {"annotations": dict(runtime.annotations)} if runtime.annotations else {}
     return {"labels": {**runtime.labels, **labels}, **annotations}
-
-
-def _plain_list(parts: Any) -> list[dict[str, Any]]:
-    return [part.model_dump(mode="json", by_alias=True, exclude_none=True) for part in parts]
-
-
-def pod_security() -> dict[str, Any]:
-    """Whom the processes of a pod run as."""
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": USER_ID,
-        "runAsGroup": USER_ID,
-        "fsGroup": USER_ID,
-        "fsGroupChangePolicy": "OnRootMismatch",  # a claim of many files is not walked at every start
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-
-
-def container_security() -> dict[str, Any]:
-    """What a container may do: nothing beyond its own files."""
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }

@@ -14,9 +14,9 @@ from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.conditions import ConditionStatus, with_condition
 from modelyard_operator.kinds.fitting import fitted
 from modelyard_operator.kinds.names import child_name
-from modelyard_operator.plan.accepting import objection
-from modelyard_operator.plan.attempts import Attempt
-from modelyard_operator.plan.decisions import (
+from modelyard_operator.plan.jobs.accepting import objection
+from modelyard_operator.plan.jobs.attempts import Attempt
+from modelyard_operator.plan.jobs.decisions import (
     Case,
     Close,
     Decision,
@@ -28,7 +28,7 @@ from modelyard_operator.plan.decisions import (
     Succeed,
     Watch,
 )
-from modelyard_operator.plan.judging import Active
+from modelyard_operator.plan.jobs.judging import Active
 from modelyard_operator.plan.pods import WAITING_CLASSES
 from modelyard_operator.plan.reading import clipped, dig, listed, mapping, rfc3339, text
 

@@ -16,10 +16,10 @@ from modelyard.spec.digests import canonical
 from modelyard_operator.kinds.names import GROUP, base_name, labels_of
 from modelyard_operator.kinds.objects import Json
 from modelyard_operator.kinds.settings import Settings
-from modelyard_operator.plan.rayjobs import QUEUE_LABEL
+from modelyard_operator.plan.deployments.pods import OBJECT_STORE_BYTES, SERVE_PORT, head_template, replica_template
 from modelyard_operator.plan.reading import dig, listed, text, whole
 from modelyard_operator.plan.registry_index import ModelVersion
-from modelyard_operator.plan.serving_pods import OBJECT_STORE_BYTES, SERVE_PORT, head_template, replica_template
+from modelyard_operator.plan.templates import QUEUE_LABEL
 
 APPLICATION = "modelyard"
 DEPLOYMENT = "replica"
