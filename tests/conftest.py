@@ -28,6 +28,7 @@ STARTS_RAY = {
         )
     ),
 }  # fmt: skip
+FIRST_WORKER = "gw0"  # of `-n`: it is given the first tests, which are Ray's
 COUNTING = Path(__file__).parent / "support" / "counting"
 QUIET = {
     "DS_ACCELERATOR": "cpu",
@@ -43,6 +44,8 @@ _skipped: Counter[str] = Counter()
 def pytest_configure(config: pytest.Config) -> None:
     """Count the starts of Ray in this process and in all that it starts; workers of `-n` are among these."""
     if _is_worker(config):
+        if config.workerinput["workerid"] != FIRST_WORKER:  # type: ignore[attr-defined]
+            os.nice(5)  # what waits for Ray waits longest: the others take what it leaves
         return
     count, path = tempfile.mkstemp(prefix="modelyard-ray-starts-")
     os.close(count)

@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from modelyard_operator.cluster.api import Cluster
 from modelyard_operator.cluster.rest import open_rest
+from modelyard_operator.kinds.objects import PODS
 from support.apiserver import Namespace
 from support.kuberay import Attempt, Moment, Script, ScriptedRay, StandIn, scripts
 from support.kuberay.samples import rayjob, rayservice
@@ -22,6 +24,7 @@ ATTEMPTS = {
     "evicted": Attempt((Moment(0, job="RUNNING"), Moment(1, fault=scripts.Fault("evicted", "workers")))),
     "preempted": Attempt((Moment(0, job="RUNNING"), Moment(1, fault=scripts.Fault("preempted", "workers")))),
 }
+NEVER_RUN = {"no-image", "no-config", "unschedulable"}
 SEEN = {
     "no-image": "ImagePullBackOff", "no-config": "CreateContainerConfigError", "unschedulable": "Unschedulable",
     "out-of-memory": "OOMKilled",
@@ -30,7 +33,8 @@ SEEN = {
 
 def items(namespace: Namespace) -> list[dict[str, Any]]:
     """RayJobs, RayServices and an upgrade's worth of everything else, without what the server alone may set."""
-    made = [rayjob(name, preRunningDeadlineSeconds=6) for name in ATTEMPTS] + [rayservice("serving")]
+    deadlines = {name: 6 if name in NEVER_RUN else 300 for name in ATTEMPTS}
+    made = [rayjob(name, preRunningDeadlineSeconds=deadlines[name]) for name in ATTEMPTS] + [rayservice("serving")]
     for item in made:
         item["metadata"] = {"name": item["metadata"]["name"], "namespace": namespace.name}
     return made
@@ -46,34 +50,39 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.1)
 
 
+async def follow_pods(cluster: Cluster, namespace: str, seen: dict[str, str]) -> None:
+    """Gather for ever what the Pods tell; most go soon, so each of their states is heard, not looked for."""
+    begin = (await cluster.list(PODS, namespace=namespace)).resource_version
+    async for event in cluster.watch(PODS, namespace=namespace, resource_version=begin, timeout_seconds=300):
+        for name in ATTEMPTS:
+            if event.type != "BOOKMARK" and event.item["metadata"]["name"].startswith(name):
+                seen[name] = seen.get(name, "") + json.dumps(event.item.get("status"))
+
+
 def test_jobs_and_a_service_come_to_their_ends_at_a_real_server(namespace: Namespace) -> None:
     seen: dict[str, str] = {}
 
-    def look() -> bool:
-        """Gather what the Pods tell while they are there; done when every job has come to its end."""
-        for pod in namespace.json("get", "pods")["items"]:
-            told = json.dumps(pod["status"])
-            for name in ATTEMPTS:
-                if pod["metadata"]["name"].startswith(name):
-                    seen[name] = seen.get(name, "") + told
+    def ended() -> bool:
         jobs = {name: item.get("status", {}) for name, item in by_name(namespace, "rayjobs").items()}
-        ended = {name for name, status in jobs.items() if status.get("jobDeploymentStatus") in ("Complete", "Failed")}
+        done = {name for name, status in jobs.items() if status.get("jobDeploymentStatus") in ("Complete", "Failed")}
         waits = {"out-of-memory", "evicted", "preempted"}  # their jobs hang: nobody ends them here
         serves = by_name(namespace, "rayservices")["serving"].get("status", {}).get("numServeEndpoints", 0)
-        return ended == ATTEMPTS.keys() - waits and serves == 2 and all(w in seen.get(n, "") for n, w in SEEN.items())
+        return done == ATTEMPTS.keys() - waits and serves == 2 and all(w in seen.get(n, "") for n, w in SEEN.items())
 
     async def scenario() -> None:
         async with open_rest(namespace.server.kubeconfig) as cluster:
             script = Script(jobs={name: (attempt,) for name, attempt in ATTEMPTS.items()})
             standin, stop = StandIn(cluster, ScriptedRay(script), namespace=namespace.name), asyncio.Event()
             running = asyncio.create_task(standin.run(stop, every_seconds=0.3))
+            following = asyncio.create_task(follow_pods(cluster, namespace.name, seen))
             for item in items(namespace):
                 await cluster.create(item)
-            await until(look)
+            await until(ended)
             namespace.kubectl("delete", "rayjobs,rayservices", "--all", "--wait=false")
             await until(lambda: not by_name(namespace, "rayjobs,rayservices,rayclusters"))
             stop.set()
             await running
+            following.cancel()
             assert {error.code for error in standin.errors} <= {409}, standin.errors
 
     asyncio.run(scenario())

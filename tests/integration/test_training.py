@@ -30,7 +30,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyYard]:
 
 
 def test_a_worker_killed_in_the_middle_costs_a_restart_and_changes_nothing(tiny: TinyYard) -> None:
-    long = ("optimization.steps=400", "checkpoint.everySteps=50")
+    long = ("optimization.steps=200", "checkpoint.everySteps=50")
     whole, broken = tiny.task("whole", *long), tiny.task("broken", *long)
     train_through(whole, 2)
     told: list[WorkerFailure] = []
@@ -38,7 +38,7 @@ def test_a_worker_killed_in_the_middle_costs_a_restart_and_changes_nothing(tiny:
     killer.start()
     outcome = _launch(broken, told)
     killer.join(timeout=60)
-    assert outcome.step == 400
+    assert outcome.step == 200
     assert [failure.failure_class for failure in told] == ["WorkerLost"]
     assert told[0].rank == 1
     assert digest(broken) == digest(whole)

@@ -123,6 +123,7 @@ def open_engine(module: torch.nn.Module, plan: EnginePlan, *, world: int, device
     if plan.activation_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     module.to(device)
+    _import_muon()
     raw, *_ = deepspeed.initialize(
         model=module,
         optimizer=_optimizer(module, plan),
@@ -132,6 +133,19 @@ def open_engine(module: torch.nn.Module, plan: EnginePlan, *, world: int, device
     if world == 1 and _is_plain(raw):
         raw.enable_backward_allreduce = False  # nobody to average with: spares three passes over the gradients
     return ZeroEngine(raw, plan)
+
+
+def _import_muon() -> None:
+    """Import DeepSpeed's Muon with its kernels uncompiled.
+
+    ZeRO imports it to learn that our optimizer is none (`is_zero_supported_optimizer`), and its three `torch.compile`
+    load Inductor: two seconds of a CPU in every worker's start.
+    """
+    compiling, torch.compile = torch.compile, lambda kernel: kernel  # type: ignore[assignment]
+    try:
+        import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: F401
+    finally:
+        torch.compile = compiling
 
 
 def engine_config(plan: EnginePlan, *, world: int) -> dict[str, Any]:
