@@ -13,7 +13,7 @@ from typing import Any
 
 from modelyard_operator.kinds.names import INDEX_KEY, index_name
 from modelyard_operator.kinds.objects import Json
-from modelyard_operator.plan.reading import text, whole
+from modelyard_operator.plan.reading import listed, text, whole
 
 SCHEMA = 1
 _REFERENCE = re.compile(
@@ -65,6 +65,15 @@ def resolve(reference: str, index: Json | None) -> ModelVersion | Unresolved:
     return _pick(name, pick, document)
 
 
+def made_by(run_id: str, name: str, index: Json | None) -> ModelVersion | None:
+    """The newest version of a model that a run has registered, as far as the index can be read."""
+    document = _document(index) if index is not None else ""
+    if isinstance(document, str):
+        return None
+    numbers = [whole(entry, "version") for entry in listed(document, "versions") if text(entry, "runId") == run_id]
+    return _versions(name, document).get(max(numbers, default=0))
+
+
 def _pick(name: str, pick: str | None, document: Mapping[str, Any]) -> ModelVersion | Unresolved:
     versions = _versions(name, document)
     if not versions:
@@ -97,9 +106,8 @@ def _document(index: Json) -> Mapping[str, Any] | str:
 
 def _versions(name: str, document: Mapping[str, Any]) -> dict[int, ModelVersion]:
     """By number; entries that are none are passed over."""
-    listed = document.get("versions")
     found: dict[int, ModelVersion] = {}
-    for entry in listed if isinstance(listed, list) else ():
+    for entry in listed(document, "versions"):
         number, digest = whole(entry, "version"), text(entry, "digest")
         if number > 0 and _DIGEST.fullmatch(digest):
             found[number] = ModelVersion(name, number, digest)

@@ -13,7 +13,8 @@ from modelyard.records import StatusDocument
 from modelyard.spec.reasons import Reason
 from modelyard_operator.kinds.conditions import ConditionStatus, with_condition
 from modelyard_operator.kinds.fitting import fitted
-from modelyard_operator.kinds.names import child_name
+from modelyard_operator.kinds.names import child_name, index_name
+from modelyard_operator.kinds.objects import CONFIG_MAPS, ObjectKey
 from modelyard_operator.plan.jobs.accepting import objection
 from modelyard_operator.plan.jobs.attempts import Attempt
 from modelyard_operator.plan.jobs.decisions import (
@@ -31,6 +32,7 @@ from modelyard_operator.plan.jobs.decisions import (
 from modelyard_operator.plan.jobs.judging import Active
 from modelyard_operator.plan.pods import WAITING_CLASSES
 from modelyard_operator.plan.reading import clipped, dig, listed, mapping, rfc3339, text
+from modelyard_operator.plan.registry_index import made_by
 
 _STAGES = {
     "prepare": ("Preparing", Reason.PREPARING),
@@ -235,9 +237,20 @@ def _succeed(case: Case, status: dict[str, Any]) -> None:
         _passed(case, document, status)
     else:
         reason, words = Reason.COMPLETED, attempt.report.complaint or "all stages stand"
+        if attempt.report.phase != "Succeeded":  # the API server was away when the driver had its last word
+            status["model"] = status.get("model") or _registered(case, status)
     _resumed(case, status)
     _set(case, status, "Progressing", "False", reason, words)
     _set(case, status, "Complete", "True", reason, words)
+
+
+def _registered(case: Case, status: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The version that the registry's index has of this run."""
+    parent = case.observation.parent
+    name = text(parent, "spec", "register", "name")
+    index = case.observation.get(ObjectKey(CONFIG_MAPS, parent["metadata"]["namespace"], index_name(name)))
+    found = made_by(text(status, "runId"), name, index)
+    return {"name": found.name, "version": found.version, "digest": found.digest} if found else None
 
 
 def _passed(case: Case, document: StatusDocument, status: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from modelyard_operator.kinds.objects import (
     owner_reference,
 )
 from modelyard_operator.plan import plan
+from support.deployment_worlds import digest
 from support.job_worlds import NAMESPACE, SETTINGS, World, evaluation, failure, job, world
 
 TEMPORARY = (RAY_JOBS, ROLES, ROLE_BINDINGS, SERVICE_ACCOUNTS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS)
@@ -79,6 +80,23 @@ def test_from_created_to_succeeded() -> None:
     assert [reason for _, reason in w.events()] == [
         "ManifestAccepted", "AttemptStarted", "Training", "Ending", "Completed",
     ]  # fmt: skip
+
+
+def test_a_model_whose_drivers_last_word_was_lost_is_found_in_the_registrys_index() -> None:
+    w = world()
+    w.settle()
+    w.kuberay("Running", "RUNNING", startTime="2026-11-22T08:00:01Z")
+    w.driver("Registering", runId="small-1", progress={"stage": "register", "step": 100})
+    w.settle()
+    of_other_runs = [{"version": 1, "digest": digest(1), "runId": "small-0"}]
+    of_this_run = [{"version": 2, "digest": digest(2), "runId": "small-1"}]
+    document = {"schema": 1, "name": "small", "versions": of_other_runs + of_this_run, "aliases": {}}
+    index = ObjectKey(CONFIG_MAPS, NAMESPACE, "modelyard-model-small")
+    w.store.patch(index, {"data": {"index.json": json.dumps(document)}})
+    w.kuberay("Complete", "SUCCEEDED")
+    w.settle()
+    assert w.status["phase"] == "Succeeded"
+    assert w.status["model"] == {"name": "small", "version": 2, "digest": digest(2)}
 
 
 def test_an_evaluation_is_complete_with_its_verdict() -> None:
