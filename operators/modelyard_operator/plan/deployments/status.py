@@ -74,10 +74,13 @@ def _conditions(
         progress = ("True" if decision.progressing else "False", decision.reason, decision.message)
         if facts.model is None and decision.reason is Reason.ROLLED_OUT:  # what serves is not what is wished any more
             progress = ("False", facts.reason, f"{decision.message}, and serves on; {facts.message}")
+    available = _available(observation, facts, standing, settings)
+    if progress[1] is Reason.ROLLED_OUT and available[1] is Reason.NOT_ANSWERING:  # what has come up is down
+        progress = ("False", *available[1:])
     conditions = old_conditions(observation.parent)
     for kind, (status, reason, message) in {
         ACCEPTED: (accepted, facts.reason, facts.message),
-        AVAILABLE: _available(observation, facts, standing, settings),
+        AVAILABLE: available,
         PROGRESSING: progress,
     }.items():
         conditions = with_condition(
@@ -207,7 +210,10 @@ def events(parent: Json, wished: Mapping[str, Any]) -> Iterator[Emit]:
 def _is_told(after: Json, then: Json | None) -> bool:
     """Progressing tells every change, Accepted and Available a change of their status or reason."""
     if after["type"] == PROGRESSING:
-        return after["reason"] not in _ACCEPTED_TELLS and (then is None or _saying(then) != _saying(after))
+        if after["reason"] in _TOLD_ELSEWHERE:
+            return False
+        healed = then is not None and (then["reason"], after["reason"]) == (Reason.NOT_ANSWERING, Reason.ROLLED_OUT)
+        return not healed and (then is None or _saying(then) != _saying(after))
     if then is None:
         return bool(after["type"] == ACCEPTED or after["status"] == "True")
     if after["reason"] == Reason.NOT_ANSWERING and then["status"] == "False":
@@ -219,7 +225,7 @@ def _saying(condition: Json) -> tuple[str, str]:
     return condition["reason"], condition["message"]
 
 
-_ACCEPTED_TELLS = {
+_TOLD_ELSEWHERE = {  # by Accepted, or by Available
     Reason.INVALID_MANIFEST, Reason.MODEL_NOT_FOUND, Reason.STORAGE_NOT_READY, Reason.REFERENCE_NOT_FOUND,
-    Reason.NAME_TAKEN, Reason.KUBERAY_MISSING,
+    Reason.NAME_TAKEN, Reason.KUBERAY_MISSING, Reason.NOT_ANSWERING,
 }  # fmt: skip

@@ -274,7 +274,7 @@ def test_an_endpoint_that_sickens_later_is_said_to_and_not_rolled_back() -> None
         assert (world.said, world.condition("Available")) == (("Ready", "RolledOut"), ("True", "Answering"))
         assert world.requeue() == 5, "in doubt it is asked again soon"
         world.later(5)
-    assert (world.said, world.condition("Available")) == (("Degraded", "RolledOut"), ("False", "NotAnswering"))
+    assert (world.said, world.condition("Available")) == (("Degraded", "NotAnswering"), ("False", "NotAnswering"))
     assert "HTTP 503" in world.message("Available")
     assert world.serves == 1, "the version that answered last"
     assert world.requeue() == 10
@@ -294,6 +294,25 @@ def test_a_request_that_fails_once_is_not_even_written_down() -> None:
                 assert world.step() == []
             world.now += timedelta(seconds=5)
     assert world.store.version == version
+
+
+def test_one_that_answers_again_says_so_and_tells_of_no_rollout() -> None:
+    world = up()
+    ask = world.kuberay.ask
+
+    async def refused(url: str) -> Probe:
+        return Probe(url, healthy=False, message="connection reset")
+
+    world.kuberay.ask = refused  # type: ignore[method-assign]
+    for _ in range(3):
+        world.later(5)
+    assert world.said == ("Degraded", "NotAnswering")
+    world.kuberay.ask = ask  # type: ignore[method-assign]
+    world.later(40)
+    assert world.said == ("Ready", "RolledOut")
+    reasons = [reason for reason, _ in world.told()]
+    assert reasons.count("RolledOut") == 1
+    assert reasons[-2:] == ["NotAnswering", "Answering"]
 
 
 def test_a_new_version_is_not_up_because_the_one_before_answered() -> None:
