@@ -28,7 +28,6 @@ STARTS_RAY = {
         )
     ),
 }  # fmt: skip
-FIRST_WORKER = "gw0"  # of `-n`: it is given the first tests, which are Ray's
 COUNTING = Path(__file__).parent / "support" / "counting"
 QUIET = {
     "DS_ACCELERATOR": "cpu",
@@ -44,8 +43,6 @@ _skipped: Counter[str] = Counter()
 def pytest_configure(config: pytest.Config) -> None:
     """Count the starts of Ray in this process and in all that it starts; workers of `-n` are among these."""
     if _is_worker(config):
-        if config.workerinput["workerid"] != FIRST_WORKER:  # type: ignore[attr-defined]
-            os.nice(5)  # what waits for Ray waits longest: the others take what it leaves
         return
     count, path = tempfile.mkstemp(prefix="modelyard-ray-starts-")
     os.close(count)
@@ -72,6 +69,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
             return "Ray" if file in STARTS_RAY else file
 
     return OneRay(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """With `-n`: what waits for Ray waits longest, so the others take what it leaves of the processors."""
+    file = item.nodeid.split("::", maxsplit=1)[0].removeprefix("tests/")
+    if _is_worker(item.config) and file not in STARTS_RAY and not os.getpriority(os.PRIO_PROCESS, 0):
+        os.nice(5)
 
 
 def ray_starts() -> int:

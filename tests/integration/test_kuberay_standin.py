@@ -77,7 +77,8 @@ def test_jobs_and_a_service_come_to_their_ends_at_a_real_server(namespace: Names
             following = asyncio.create_task(follow_pods(cluster, namespace.name, seen))
             for item in items(namespace):
                 await cluster.create(item)
-            await until(ended)
+            await until(lambda: following.done() or ended())
+            assert not following.done(), following.exception()
             namespace.kubectl("delete", "rayjobs,rayservices", "--all", "--wait=false")
             await until(lambda: not by_name(namespace, "rayjobs,rayservices,rayclusters"))
             stop.set()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ SCHEMA = 1
 _REFERENCE = re.compile(
     r"registry://([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)(?:@([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?))?"
 )
+_LARGEST = 2**63 - 1  # what a status may hold
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -68,14 +69,14 @@ def resolve(reference: str, index: Json | None) -> ModelVersion | Unresolved:
 def made_by(run_id: str, name: str, index: Json | None) -> ModelVersion | None:
     """The newest version of a model that a run has registered, as far as the index can be read."""
     document = _document(index) if index is not None else ""
-    if isinstance(document, str):
+    if isinstance(document, str) or not run_id:
         return None
-    numbers = [whole(entry, "version") for entry in listed(document, "versions") if text(entry, "runId") == run_id]
-    return _versions(name, document).get(max(numbers, default=0))
+    versions = _versions(name, [entry for entry in listed(document, "versions") if text(entry, "runId") == run_id])
+    return versions[max(versions)] if versions else None
 
 
 def _pick(name: str, pick: str | None, document: Mapping[str, Any]) -> ModelVersion | Unresolved:
-    versions = _versions(name, document)
+    versions = _versions(name, listed(document, "versions"))
     if not versions:
         return Unresolved(f"the model {name} has no version yet")
     number = max(versions) if pick is None else _number(pick, document)
@@ -104,12 +105,12 @@ def _document(index: Json) -> Mapping[str, Any] | str:
     return document
 
 
-def _versions(name: str, document: Mapping[str, Any]) -> dict[int, ModelVersion]:
+def _versions(name: str, entries: Iterable[Mapping[str, Any]]) -> dict[int, ModelVersion]:
     """By number; entries that are none are passed over."""
     found: dict[int, ModelVersion] = {}
-    for entry in listed(document, "versions"):
+    for entry in entries:
         number, digest = whole(entry, "version"), text(entry, "digest")
-        if number > 0 and _DIGEST.fullmatch(digest):
+        if 0 < number <= _LARGEST and _DIGEST.fullmatch(digest):
             found[number] = ModelVersion(name, number, digest)
     return found
 

@@ -42,8 +42,9 @@ class Record(Part):
         try:
             document = json.loads(text)
             schema = document.pop("schema")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            why = f"it is no JSON: {error}" if isinstance(error, ValueError) else "it has no schema"
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+            deep = "it is nested too deeply" if isinstance(error, RecursionError) else "it has no schema"
+            why = f"it is no JSON: {error}" if isinstance(error, ValueError) else deep
             raise IntegrityError(f"{origin} is damaged, no {cls.__name__}: {why}") from error
         if not isinstance(schema, int) or schema > cls.SCHEMA:
             raise NewerLayoutError(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from modelyard.errors import ConflictError, IntegrityError
+from modelyard.errors import ConflictError, IntegrityError, StorageError
 from modelyard.kube import AbsentError, ConfigMaps, UnreachableError
 from modelyard.records import AliasRecord, IndexRecord, VersionRecord
 from modelyard.registry.claims import ClaimRecord, check_own
@@ -121,11 +121,14 @@ class ConfigMapIndex:
         return index, found.resource_version
 
     def _standing(self, name: str, index: IndexRecord) -> tuple[list[VersionRecord], list[AliasRecord]]:
-        """What the files hold, when the index holds nothing."""
+        """What the files hold, when the index holds nothing. A damaged version stays out of it."""
         if index.versions:
             return [], []
-        found = (self.files.version(name, number) for number in self.files.numbers(name))
-        return [record for record in found if record is not None], self.files.aliases(name)
+        records = []
+        for number in self.files.numbers(name):
+            with suppress(StorageError):
+                records.append(self.files.version(name, number))
+        return [record for record in records if record is not None], self.files.aliases(name)
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """Asked again while the server does not answer, for as long as patience lasts."""

@@ -110,10 +110,9 @@ class Registry:
 
     def version(self, name: str, number: int) -> VersionRecord:
         """One version; raises NotFoundError that says what there is, IntegrityError when its record is damaged."""
-        numbers = self.numbers(name)
-        record = self.index.version(name, number) if number in numbers else None
+        record = self.index.version(name, number) if number > 0 else None
         if record is None:
-            has = ", ".join(str(one) for one in numbers[-5:])
+            has = ", ".join(str(one) for one in self.numbers(name)[-5:])
             raise NotFoundError(f"model {name!r} has no version {number}", hint=f"it has {has}")
         return record
 

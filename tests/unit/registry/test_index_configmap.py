@@ -91,6 +91,20 @@ def test_the_same_registration_again_is_the_same_version(
     assert numbers(maps) == [1, 2]
 
 
+def test_a_damaged_version_does_not_keep_the_others_out_of_a_new_index(
+    registry: Registry, maps: MemoryConfigMaps, model: Path
+) -> None:
+    for number in (1, 2):
+        register(registry, model, run_id=f"ns.job-0000000{number}")
+    damaged = registry.yard.model_folder("quickstart", 1) / "version.json"
+    damaged.chmod(0o644)
+    damaged.write_text("[" * 100_000)
+    maps.patch(NAME, {"index.json": ""})
+    assert register(registry, model, run_id="ns.job-00000003").version == 3
+    assert numbers(maps) == [2, 3]
+    assert registry.set_alias("quickstart", "stable", 2, by="test").version == 2
+
+
 def test_two_yards_of_a_namespace_never_share_a_number(tmp_path: Path, maps: MemoryConfigMaps, model: Path) -> None:
     one, other = registry_of(tmp_path / "one", maps), registry_of(tmp_path / "other", maps)
     assert register(one, model, run_id="ns.a-00000001").version == 1

@@ -69,14 +69,16 @@ def _conditions(
     settings: Settings,
 ) -> tuple[Json, ...]:
     accepted: ConditionStatus = "False" if facts.model is None else "True"
+    available = _available(observation, facts, standing, settings)
+    down = available[1] is Reason.NOT_ANSWERING
     progress: tuple[ConditionStatus, Reason, str] = ("False", facts.reason, facts.message)
     if decision is not None:
         progress = ("True" if decision.progressing else "False", decision.reason, decision.message)
-        if facts.model is None and decision.reason is Reason.ROLLED_OUT:  # what serves is not what is wished any more
-            progress = ("False", facts.reason, f"{decision.message}, and serves on; {facts.message}")
-    available = _available(observation, facts, standing, settings)
-    if progress[1] is Reason.ROLLED_OUT and available[1] is Reason.NOT_ANSWERING:  # what has come up is down
-        progress = ("False", *available[1:])
+        if decision.reason is Reason.ROLLED_OUT and facts.model is None:  # what serves is not what is wished any more
+            serves = "" if down else ", and serves on"
+            progress = ("False", facts.reason, f"{decision.message}{serves}; {facts.message}")
+        elif decision.reason is Reason.ROLLED_OUT and down:
+            progress = ("False", *available[1:])
     conditions = old_conditions(observation.parent)
     for kind, (status, reason, message) in {
         ACCEPTED: (accepted, facts.reason, facts.message),
@@ -178,7 +180,8 @@ def _model(facts: Facts, standing: Standing | None, before: Mapping[str, Any]) -
     known = dict(mapping(before, "model")) or None
     if standing is None or not standing.answers:
         return known
-    digests = {standing.target.version: text(facts.service, "metadata", "annotations", MODEL_DIGEST_ANNOTATION)}
+    digests = {} if facts.model is None else {facts.model.label: facts.model.digest}  # a version never changes
+    digests.setdefault(standing.target.version, text(facts.service, "metadata", "annotations", MODEL_DIGEST_ANNOTATION))
     if facts.good is not None:
         digests.setdefault(facts.good.target.version, facts.good.model_digest)
     name, _, number = standing.answered_version.partition("@")
@@ -212,8 +215,7 @@ def _is_told(after: Json, then: Json | None) -> bool:
     if after["type"] == PROGRESSING:
         if after["reason"] in _TOLD_ELSEWHERE:
             return False
-        healed = then is not None and (then["reason"], after["reason"]) == (Reason.NOT_ANSWERING, Reason.ROLLED_OUT)
-        return not healed and (then is None or _saying(then) != _saying(after))
+        return then is None or _saying(then) != _saying(after)
     if then is None:
         return bool(after["type"] == ACCEPTED or after["status"] == "True")
     if after["reason"] == Reason.NOT_ANSWERING and then["status"] == "False":

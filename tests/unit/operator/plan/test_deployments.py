@@ -296,7 +296,7 @@ def test_a_request_that_fails_once_is_not_even_written_down() -> None:
     assert world.store.version == version
 
 
-def test_one_that_answers_again_says_so_and_tells_of_no_rollout() -> None:
+def test_one_that_goes_down_and_answers_again_says_so() -> None:
     world = up()
     ask = world.kuberay.ask
 
@@ -310,9 +310,21 @@ def test_one_that_answers_again_says_so_and_tells_of_no_rollout() -> None:
     world.kuberay.ask = ask  # type: ignore[method-assign]
     world.later(40)
     assert world.said == ("Ready", "RolledOut")
-    reasons = [reason for reason, _ in world.told()]
-    assert reasons.count("RolledOut") == 1
-    assert reasons[-2:] == ["NotAnswering", "Answering"]
+    assert [reason for reason, _ in world.told()][-3:] == ["NotAnswering", "Answering", "RolledOut"]
+
+
+def test_one_that_is_down_is_not_said_to_serve_on() -> None:
+    world = up()
+
+    async def refused(url: str) -> Probe:
+        return Probe(url, healthy=False, message="connection reset")
+
+    world.kuberay.ask = refused  # type: ignore[method-assign]
+    world.spec(model="registry://small@nobody")
+    for _ in range(3):
+        world.later(5)
+    assert world.said == ("Degraded", "ModelNotFound")
+    assert "serves on" not in world.message("Progressing")
 
 
 def test_a_new_version_is_not_up_because_the_one_before_answered() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard_operator.plan.registry_index import ModelVersion, Unresolved, model_of, resolve
+from modelyard_operator.plan.registry_index import ModelVersion, Unresolved, made_by, model_of, resolve
 from support.deployment_worlds import digest, index
 
 KNOWN = index([digest(1), digest(2), digest(3)], {"stable": 2, "gone": 0})
@@ -81,3 +81,20 @@ def test_whatever_stands_there_reading_it_never_raises(document: Any, reference:
     for item in ({"data": {"index.json": json.dumps(document)}}, {"data": document}):
         found = resolve(reference, item)
         assert isinstance(found, ModelVersion | Unresolved)
+
+
+def test_the_version_of_a_run_is_found_among_what_others_wrote() -> None:
+    def entry(number: object, run: object, one: str) -> dict[str, object]:
+        return {"version": number, "runId": run, "digest": one}
+
+    entries = [
+        entry(1, "mine", digest(1)), entry(1, "other", digest(4)), entry(2, "mine", "torn"), entry(3, "", digest(3)),
+        entry(2**63, "mine", digest(5)), entry(None, "mine", digest(6)), {"version": 4}, "no entry",
+    ]  # fmt: skip
+    document = {"schema": 1, "name": "small", "versions": entries}
+    item = {"data": {"index.json": json.dumps(document)}}
+    assert made_by("mine", "small", item) == ModelVersion("small", 1, digest(1))
+    assert made_by("", "small", item) is None
+    assert made_by("nobody", "small", item) is None
+    assert made_by("mine", "small", None) is None
+    assert made_by("mine", "small", {"data": {"index.json": "{torn"}}) is None
