@@ -1,4 +1,4 @@
-"""The short form of benchmarks/kills.py: three kills, one of them in the commit, and the same weights in the end."""
+"""The short form of benchmarks/kills.py: four kills, one of them in the commit, and the same weights in the end."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kills.py"
-PLAN = "worker:checkpoint.commit.before,driver:step,driver:registry.copied"
+PLAN = "worker:checkpoint.commit.before,worker:step,driver:step,driver:registry.copied"
 
 
 @pytest.mark.timeout(900)
-def test_three_kills_cost_no_more_than_what_lay_after_the_last_commit(tmp_path: Path) -> None:
+def test_four_kills_cost_no_more_than_what_lay_after_the_last_commit(tmp_path: Path) -> None:
     outcomes = tmp_path / "outcomes.json"
     command = [sys.executable, str(SCRIPT), "--plan", PLAN, "--steps", "150", "--json", str(outcomes)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=850)
