@@ -71,6 +71,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return OneRay(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Single processes first: the kills, which come first of all, then run beside them and not beside workers."""
+    items.sort(key=lambda item: item.nodeid.startswith("tests/integration/"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
     """With `-n`: what waits for Ray waits longest, so the others take what it leaves of the processors."""
