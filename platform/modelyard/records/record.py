@@ -43,8 +43,8 @@ class Record(Part):
             document = json.loads(text)
             schema = document.pop("schema")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            deep = "it is nested too deeply" if isinstance(error, RecursionError) else "it has no schema"
-            why = f"it is no JSON: {error}" if isinstance(error, ValueError) else deep
+            unread = isinstance(error, ValueError | RecursionError)
+            why = f"it is no JSON: {error}" if unread else "it has no schema"
             raise IntegrityError(f"{origin} is damaged, no {cls.__name__}: {why}") from error
         if not isinstance(schema, int) or schema > cls.SCHEMA:
             raise NewerLayoutError(

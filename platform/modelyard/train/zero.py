@@ -139,7 +139,7 @@ def _import_muon() -> None:
     """Import DeepSpeed's Muon with its kernels uncompiled.
 
     ZeRO imports it to learn that our optimizer is none (`is_zero_supported_optimizer`), and its three `torch.compile`
-    load Inductor: two seconds of a CPU in every worker's start.
+    load Inductor: about a second of every worker's start.
     """
     compiling, torch.compile = torch.compile, lambda kernel: kernel  # type: ignore[assignment]
     try:

@@ -39,7 +39,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 10, 360  # seconds between attempts, doubling: as
 
 @dataclass(frozen=True)
 class Refuse:
-    """Not taken, for now."""
+    """Not taken: what is in the way is told, and it is looked at again when that changes."""
 
     objection: Objection
 

@@ -34,8 +34,6 @@ def report_of(record: Json | None, kind: str, name: str) -> Report:
         return Report()
     try:
         return Report(_document(written, kind, name))
-    except RecursionError:
-        return Report(complaint=f"{_WHOSE} is damaged: nested too deeply")
     except (ModelyardError, UnicodeError) as error:
         return Report(complaint=clipped(str(error), 512))
 
