@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +12,6 @@ from modelyard.cli.output import Format, OutputOption, YardOption, emit
 
 if TYPE_CHECKING:
     from modelyard.records import VersionRecord
-    from modelyard.registry import Registry
 
 _COLUMNS = ("name", "version", "aliases", "created", "bits_per_byte", "verdict", "run")
 
@@ -26,19 +27,20 @@ def models(
     from modelyard.registry import open_registry
 
     registry = open_registry(the_yard(yard))
-    rows, documents, damaged = [], [], False
+    rows, documents, damaged = [], [], list[str]()
     for model in [name] if name else registry.names():
-        aliases = registry.aliases(model)
+        aliases: dict[str, int] = {}
+        with _told(f"aliases of {model}", damaged):
+            aliases = registry.aliases(model)
         for number in registry.numbers(model):
-            record = _read(registry, model, number)
-            if record is None:
-                damaged = True
-                continue
-            if verify:
-                damaged |= not _is_whole(registry, record)
-            pointing = [alias for alias, version in aliases.items() if version == record.version]
-            rows.append(_row(record, pointing))
-            documents.append({**record.to_dict(), "aliases": pointing})
+            with _told(f"{model}@{number}", damaged):
+                record = registry.version(model, number)
+                pointing = [alias for alias, version in aliases.items() if version == number]
+                rows.append(_row(record, pointing))
+                documents.append({**record.to_dict(), "aliases": pointing})
+                if verify:
+                    registry.verify(record)
+                    typer.echo(f"{model}@{number}: {len(record.files)} files are as registered", err=True)
     if output is Format.table:
         emit(rows, output, columns=_COLUMNS)
     else:
@@ -47,28 +49,16 @@ def models(
         raise typer.Exit(1)
 
 
-def _read(registry: Registry, name: str, number: int) -> VersionRecord | None:
-    """A version; None when its record cannot be read, which is said and keeps none of the others from being listed."""
+@contextlib.contextmanager
+def _told(what: str, damaged: list[str]) -> Iterator[None]:
+    """Say what cannot be read, note it, and go on: it keeps nothing else from being listed or verified."""
     from modelyard.errors import StorageError
 
     try:
-        return registry.version(name, number)
+        yield
     except StorageError as error:
-        typer.echo(f"error: {name}@{number}: {error}", err=True)
-        return None
-
-
-def _is_whole(registry: Registry, record: VersionRecord) -> bool:
-    """Verify a version and say what came of it; one that is damaged keeps none of the others from being verified."""
-    from modelyard.errors import IntegrityError
-
-    try:
-        registry.verify(record)
-    except IntegrityError as error:
-        typer.echo(f"error: {record.name}@{record.version}: {error}", err=True)
-        return False
-    typer.echo(f"{record.name}@{record.version}: {len(record.files)} files are as registered", err=True)
-    return True
+        typer.echo(f"error: {what}: {error}", err=True)
+        damaged.append(what)
 
 
 def _row(record: VersionRecord, aliases: list[str]) -> dict[str, Any]:

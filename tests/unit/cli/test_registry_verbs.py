@@ -90,6 +90,15 @@ def test_a_damaged_record_hides_no_other_version(registry: Registry) -> None:
     assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [["quickstart", "1"]]
 
 
+def test_a_damaged_alias_hides_no_version(registry: Registry) -> None:
+    alias = registry.yard.model("quickstart") / "aliases/candidate"
+    alias.write_text("[" * 1000)
+    result = CliRunner().invoke(app, ["models"])
+    assert result.exit_code == 1
+    assert f"error: aliases of quickstart: {alias} is damaged" in result.stderr
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [["quickstart", "1"], ["quickstart", "2"]]
+
+
 def test_an_empty_registry_has_headings_alone(tmp_path: Path) -> None:
     open_yard(tmp_path / "yard")
     assert len(_call("models", "--yard", str(tmp_path / "yard")).stdout.splitlines()) == 1
