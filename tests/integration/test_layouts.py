@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from transformers import AutoConfig
 
 from modelyard import data, yard
 from modelyard.checkpoint import assemble, committed
+from modelyard.errors import FencedError
+from modelyard.train.export import export_commit
 from modelyard.train.failures import FailureNote
 from modelyard.train.task import TrainOutcome, TrainTask
 from support.training_jobs import (
@@ -240,6 +243,13 @@ def test_a_fenced_group_changes_nothing(tiny: TinyYard) -> None:
     assert not (Path(old.run_folder) / "train" / "metrics.jsonl").exists()
 
 
+def test_a_disk_that_refuses_the_groups_claim_is_told_as_such_by_every_rank(tiny: TinyYard) -> None:
+    task = tiny.task("refused")
+    (Path(task.run_folder) / "attempts" / "00000009.json").mkdir()
+    results = train_on(task, 2)
+    assert all(isinstance(r, FailureNote) and r.failure_class == "Storage" for r in results), results
+
+
 def test_logs_are_per_rank_and_hold_no_secret(tiny: TinyYard) -> None:
     os.environ["PLANTED_API_KEY"] = "sesame-1234567"
     try:
@@ -266,3 +276,18 @@ def test_the_best_weights_are_exported_when_the_manifest_asks_for_them(tiny: Tin
     masters = dict(assemble(chosen))
     assert exported.keys() == masters.keys()
     assert all(torch.equal(exported[name], masters[name]) for name in masters)
+
+
+def test_an_export_that_wakes_after_a_take_over_replaces_nothing(tiny: TinyYard) -> None:
+    task = tiny.task("exported", "optimization.steps=5")
+    out = Path(train_through(task, 1).export)
+    (commit,) = committed(tiny.yard.run("exported"))
+    standing = yard.digest_folder(out)
+    tiny.task("exported")  # a later driver
+    with pytest.raises(FencedError):
+        export_commit(
+            commit, AutoConfig.from_pretrained(out), tiny.job(), out,
+            tokenizer_folder=Path(task.dataset_folder) / "tokenizer",
+            guard=lambda: yard.check_attempt(tiny.yard.run("exported"), commit.record.attempt),
+        )  # fmt: skip
+    assert yard.digest_folder(out) == standing

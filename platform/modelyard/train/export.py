@@ -11,13 +11,16 @@ from modelyard import checkpoint
 from modelyard.checkpoint import Commit
 from modelyard.model import model_card, save_folder
 from modelyard.spec import TrainingJob
-from modelyard.yard import fsync_tree
+from modelyard.yard import Guard, discard, fsync_folder, fsync_tree, temporary_name
 
 
-def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, tokenizer_folder: Path) -> int:
+def export_commit(
+    commit: Commit, config: Any, job: TrainingJob, out: Path, *, tokenizer_folder: Path, guard: Guard
+) -> int:
     """Write the weights of `commit` with config, tokenizer and card to `out`; returns the number of parameters.
 
-    One process suffices: fragments of every rank are read, whatever layout wrote them.
+    One process suffices: fragments of every rank are read, whatever layout wrote them. What stood in `out` is replaced
+    when all is written, unless `guard` raises: a fenced worker that wakes amid the writing changes nothing.
     """
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.spec.optimization.precision]
     parameters = sum(_numel(t.shape) for t in commit.record.tensors if t.kind != "buffer")
@@ -29,8 +32,12 @@ def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, t
         **commit.record.metrics,
     }
     card = model_card(job.spec.register.name, model_type=config.model_type, parameters=parameters, facts=facts)
-    save_folder(checkpoint.assemble(commit), config, out, tokenizer_folder=tokenizer_folder, card=card, dtype=dtype)
-    fsync_tree(out)  # the stage's record, which follows, is durable: what it names must be too
+    made = temporary_name(out)
+    save_folder(checkpoint.assemble(commit), config, made, tokenizer_folder=tokenizer_folder, card=card, dtype=dtype)
+    fsync_tree(made)  # the stage's record, which follows, is durable: what it names must be too
+    discard(out, guard=guard)
+    made.rename(out)
+    fsync_folder(out.parent)
     return parameters
 
 

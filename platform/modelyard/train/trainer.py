@@ -20,7 +20,7 @@ from modelyard import checkpoint, spec, yard
 from modelyard.checkpoint import Commit, CommitFacts, Keep
 from modelyard.checkpoint.zero import engine_state, process_ranks
 from modelyard.data import Loader, Rows, open_split
-from modelyard.errors import FencedError, ModelyardError, NonFiniteLossError
+from modelyard.errors import FencedError, NonFiniteLossError, StorageError
 from modelyard.model import TokenizerFacts, build
 from modelyard.records import DatasetRecord
 from modelyard.telemetry import Events, utc_now
@@ -98,11 +98,15 @@ class Trainer:
             try:
                 names = lambda: checkpoint.committed_names(self.run_folder)  # noqa: E731
                 word = {"attempt": yard.claim_group(self.run_folder, driver=self.task.driver_attempt, commits=names)}
-            except ModelyardError as error:
+            except FencedError as error:
                 word = {"fenced": str(error)}
+            except StorageError as error:
+                word = {"storage": str(error)}
         word = self.group.from_first(word)
         if "fenced" in word:
             raise FencedError(word["fenced"])
+        if "storage" in word:
+            raise StorageError(word["storage"])
         return int(word["attempt"])
 
     def _open_data(self) -> None:
@@ -302,10 +306,11 @@ class Trainer:
         if self.place.rank == 0:
             self.phase(step, "export")
             commit = self._chosen_commit()
-            yard.check_attempt(self.run_folder, self.attempt)
+            yard.sweep(self.run_folder.train, older_than_seconds=0)  # exports that fenced attempts did not finish
             export_commit(
                 commit, self.config, self.job, self.run_folder.export,
                 tokenizer_folder=Path(self.task.dataset_folder) / "tokenizer",
+                guard=lambda: yard.check_attempt(self.run_folder, self.attempt),
             )  # fmt: skip
             exported = commit.step
         else:

@@ -19,6 +19,7 @@ from modelyard import yard as yards
 from modelyard.checkpoint import committed_names
 from modelyard.errors import (
     FencedError,
+    IntegrityError,
     InvalidInputError,
     ModelyardError,
     NotFoundError,
@@ -114,10 +115,10 @@ def _hold(wish: _Wish) -> StatusDocument:
     folder = wish.folder
     with _taken_over(wish) as lease:
         if wish.options.fresh:
-            forget(folder)
+            forget(folder, guard=lease.check)
         with _logged(folder):
-            yards.replace(folder.manifest, _written(wish.manifest, defaults=False))
-            yards.replace(folder.resolved, _written(wish.manifest, defaults=True))
+            yards.replace(folder.manifest, _written(wish.manifest, defaults=False), guard=lease.check)
+            yards.replace(folder.resolved, _written(wish.manifest, defaults=True), guard=lease.check)
             return _drive(_open_attempt(wish, lease))
 
 
@@ -228,20 +229,20 @@ def _finish(attempt: Attempt[Any]) -> None:
     attempt.board.tell(RunEnded(attempt.board.document))
 
 
-def forget(folder: yards.RunFolder) -> None:
+def forget(folder: yards.RunFolder, *, guard: yards.Guard) -> None:
     """Remove what earlier attempts made, keep their claims: the counter that fences them goes on."""
-    import shutil
-
-    for path in (folder.path / "stages", folder.train, folder.evaluate):
-        shutil.rmtree(path, ignore_errors=True)
-    for file in (folder.status, folder.control, folder.report):
-        file.unlink(missing_ok=True)
+    stages = folder.stages("train").parent
+    for path in (stages, folder.train, folder.evaluate, folder.status, folder.control, folder.report):
+        yards.discard(path, guard=guard)
 
 
 def _status_before(folder: yards.RunFolder) -> StatusDocument | None:
     try:
         return yards.read_record(folder.status, StatusDocument)
     except NotFoundError:
+        return None
+    except IntegrityError as error:
+        log.warning("%s: a new one is begun", error)
         return None
 
 

@@ -6,14 +6,14 @@ import statistics
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from modelyard import train
 from modelyard import yard as yards
 from modelyard.checkpoint import committed
-from modelyard.errors import ModelyardError
+from modelyard.errors import FencedError, ModelyardError
 from modelyard.records import CheckpointState, Progress, StageOutput, StageRecord
 from modelyard.spec import TrainingJob
 from modelyard.spec.reasons import Reason
@@ -111,6 +111,7 @@ class _Watch:
         self._metrics = Follower(attempt.folder.metrics, from_end=True)
         self._recent: deque[float] = deque(maxlen=20)
         self._told_to_stop = False
+        self._fenced = False
 
     def until(self, done: threading.Event) -> None:
         """Poll until the launch has returned, then once more for the last rows."""
@@ -119,12 +120,20 @@ class _Watch:
         self._poll()
 
     def _poll(self) -> None:
+        if self._fenced:  # the rows are a later attempt's; the workers learn at their next commit that they are fenced
+            return
         try:
             self._pass_on_stop()
-            for row in self._metrics.poll():
+            rows = self._metrics.poll()
+            if rows:
+                self._attempt.lease.check()
+            for row in rows:
                 self._take(row)
+        except FencedError:
+            self._fenced = True
         except (OSError, ModelyardError) as error:  # watching must not end the training it watches
-            self._attempt.board.tell(Note(f"progress could not be recorded: {error}", warning=True))
+            with suppress(OSError, ModelyardError):  # nor may telling of it, which writes to the same disk
+                self._attempt.board.tell(Note(f"progress could not be recorded: {error}", warning=True))
 
     def _pass_on_stop(self) -> None:
         if self._attempt.stop.asked and not self._told_to_stop:

@@ -21,18 +21,22 @@ from modelyard.yard.fencing import (
 )
 from modelyard.yard.layout import RunFolder, Yard, checked_name, job_name, open_yard, short_digest
 from modelyard.yard.publishing import (
+    Guard,
     compare_and_swap,
+    discard,
     durable_folder,
     fsync_folder,
     fsync_tree,
     publish,
     replace,
     sweep,
+    temporary_name,
 )
 from modelyard.yard.reading import read_record
 
 __all__ = [
     "NO_COMMITS",
+    "Guard",
     "Holder",
     "Lease",
     "RunFolder",
@@ -48,6 +52,7 @@ __all__ = [
     "digest_file",
     "digest_files",
     "digest_folder",
+    "discard",
     "durable_folder",
     "fsync_folder",
     "fsync_tree",
@@ -62,6 +67,7 @@ __all__ = [
     "short_digest",
     "sweep",
     "take_over",
+    "temporary_name",
     "verify_file",
     "verify_folder",
 ]

@@ -3,8 +3,8 @@
 `runs/<id>/attempts/00000001.json` is a claim (AttemptRecord), put-if-absent, so every number is taken once. A driver
 claim takes the run over; a group claim is a (re)start of the worker group below that driver. Whoever finds a later
 claim stops (FencedError). Safety rests on the numbers alone; clocks and heartbeats only decide how soon one may take
-over. What an older attempt still slips in after the take-over does not count: the claim that followed it lists the
-commits and stage records that stood, and of earlier attempts no others count.
+over. What an older attempt still slips in after the take-over does not count: each claim lists the commits and stage
+records that stood, and of earlier attempts no others count. A fresh start's claim lists none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from modelyard.errors import ConflictError, FencedError, RunHeldError, StorageError
+from modelyard.errors import ConflictError, FencedError, IntegrityError, RunHeldError, StorageError
 from modelyard.records import AttemptRecord, StageRecord
 from modelyard.yard.digests import digest_bytes
 from modelyard.yard.layout import RunFolder
@@ -122,7 +122,7 @@ def take_over(
             _claim(run, number, "driver", number, commits=counted, stages=stages, at=now())
             break
     sweep(run.attempts, older_than_seconds=stale_seconds)
-    for folder in (run.path, run.stages("train").parent, *run.checkpoints.glob("step-*")):
+    for folder in (run.path, run.train, run.stages("train").parent, *run.checkpoints.glob("step-*")):
         sweep(folder, older_than_seconds=0)  # all who wrote here are fenced: what they had not yet named never is
     return Lease(run, number, beat_seconds).start()
 
@@ -164,9 +164,10 @@ def claims(run: RunFolder) -> list[AttemptRecord]:
 
 
 def counts(standing: Sequence[AttemptRecord], attempt: int, commit: str) -> bool:
-    """Whether what `attempt` committed as `commit` counts: no later claim, or the next one lists it."""
-    following = min((claim for claim in standing if claim.attempt > attempt), key=_number, default=None)
-    return following is None or commit in following.commits
+    """Whether what `attempt` committed as `commit` counts: the next claim and every later driver's list it."""
+    later = sorted((claim for claim in standing if claim.attempt > attempt), key=_number)
+    asked = [claim for place, claim in enumerate(later) if place == 0 or claim.role == "driver"]
+    return all(commit in claim.commits for claim in asked)
 
 
 def counted_commits(run: RunFolder, commits: Iterable[tuple[str, int]]) -> list[str]:
@@ -267,9 +268,12 @@ def _read_stage(run: RunFolder, stage: str) -> _FoundStage | None:
         data = read_bytes(path)
         if data is None:
             continue
-        found = _FoundStage(StageRecord.from_json(data, origin=str(path)), digest_bytes(data))
-        next_driver = next((claim for claim in drivers if claim.attempt > found.record.attempt), None)
-        counted = next_driver is None or next_driver.stages.get(stage) == found.digest
+        try:
+            found = _FoundStage(StageRecord.from_json(data, origin=str(path)), digest_bytes(data))
+        except IntegrityError:  # damaged: its twin stands, or the stage is done again
+            continue
+        later = [claim for claim in drivers if claim.attempt > found.record.attempt]
+        counted = all(claim.stages.get(stage) == found.digest for claim in later)
         if counted and (newest is None or found.record.attempt > newest.record.attempt):
             newest = found
     return newest

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +98,22 @@ def compare_and_swap(path: Path, expected: bytes | None, new: bytes) -> None:
         replace(path, new)
 
 
+def discard(path: Path, *, guard: Guard | None = None) -> None:
+    """Remove a file or a whole folder that may not be there.
+
+    A folder loses its name at once and its content after that: who freezes amid the removal and wakes after a
+    take-over removes nothing of his successor's. What a killed one leaves, `sweep` removes. `guard` as for `publish`.
+    """
+    with storage_errors("remove", path, guard):
+        aside = temporary_name(path)
+        if guard is not None:
+            guard()
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, aside)
+    with contextlib.suppress(OSError):
+        _remove(aside)
+
+
 def durable_folder(path: Path) -> Path:
     """Make a folder and its parents; their names survive a crash."""
     if path.is_dir():
@@ -135,15 +152,22 @@ def fsync_tree(path: Path) -> None:
 
 
 def sweep(folder: Path, *, older_than_seconds: float = SWEEP_AGE_SECONDS) -> list[Path]:
-    """Remove temporary files that killed writers left in `folder` (not below it); returns what was removed."""
+    """Remove what killed writers left in `folder` (not below it) under temporary names; returns what was removed."""
     removed = []
     now = time.time()
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if now - path.lstat().st_mtime >= older_than_seconds:
-                path.unlink()
+                _remove(path)
                 removed.append(path)
     return removed
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_temporary(path: Path) -> bool:

@@ -90,7 +90,7 @@ def test_a_commit_counts_when_no_later_claim_stands_or_the_next_lists_it(attempt
         assert counts(order, attempt, commit) is does
 
 
-@given(st.lists(st.tuples(st.sampled_from(["driver", "group", "commit"]), st.integers(0, 30)), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from(["driver", "fresh", "group", "commit"]), st.integers(0, 30)), max_size=40))
 def test_what_counts_of_earlier_attempts_is_settled_by_the_next_claim(actions: list[tuple[str, int]]) -> None:
     """Whoever commits late, in whatever order: of attempts before the newest claim exactly what it lists counts."""
     standing: list[AttemptRecord] = [_claim(1, "driver", 1)]
@@ -104,6 +104,8 @@ def test_what_counts_of_earlier_attempts_is_settled_by_the_next_claim(actions: l
         if action == "commit":
             attempt = 1 + pick % newest.attempt  # any attempt, fenced or not
             published.append((attempt, f"step-{number}.a{attempt}"))
+        elif action == "fresh":
+            standing.append(_claim(newest.attempt + 1, "driver", newest.attempt + 1))
         else:
             standing.append(_claim(newest.attempt + 1, action, newest.driver, *counted()))
         earlier = [c for a, c in published if a < standing[-1].attempt and counts(standing, a, c)]
@@ -264,6 +266,30 @@ def test_damaged_and_newer_claims_are_refused_by_name(run: RunFolder) -> None:
     path.write_text('{"schema": 1}')
     with pytest.raises(IntegrityError, match=r"00000001\.json is not a AttemptRecord"):
         take_over(run)
+
+
+def test_a_fresh_start_voids_what_later_claims_had_listed(run: RunFolder) -> None:
+    with take_over(run) as first:
+        group = claim_group(run, driver=first.attempt)
+        publish_stage(run, _stage(first.attempt, "old"))
+    commit = f"step-00000050.a{group}"
+    with take_over(run, commits=lambda: [commit]):
+        assert counts(claims(run), group, commit)
+    with take_over(run, fresh=True):
+        assert not counts(claims(run), group, commit)
+        assert read_stage(run, "train") is None
+
+
+def test_a_damaged_stage_record_hides_no_whole_one(run: RunFolder) -> None:
+    with take_over(run):
+        publish_stage(run, _stage(1, "old"))
+    with take_over(run):
+        publish_stage(run, _stage(2, "new"))
+        (run.stages("train").parent / "train.a00000001.json").write_text('{"torn')
+        run.stages("train").write_text("")
+        found = read_stage(run, "train")
+        assert found is not None
+        assert found.details == {"outcome": "new"}
 
 
 def test_a_fresh_start_leaves_nothing_counting_before_anything_is_removed(run: RunFolder) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import ConflictError, FencedError, StorageError
-from modelyard.yard import compare_and_swap, durable_folder, publish, publishing, replace, sweep
+from modelyard.yard import compare_and_swap, discard, durable_folder, publish, publishing, replace, sweep
 
 
 def test_publish_puts_once_and_the_same_content_again_is_fine(tmp_path: Path) -> None:
@@ -93,6 +93,32 @@ def test_sweep_removes_old_temporary_files_alone(tmp_path: Path) -> None:
     os.utime(old, (1, 1))
     assert sweep(tmp_path, older_than_seconds=60) == [old]
     assert sorted(tmp_path.iterdir()) == sorted([young, other])
+
+
+def test_sweep_removes_folders_that_lost_their_names(tmp_path: Path) -> None:
+    (tmp_path / ".train.1-2.tmp" / "logs").mkdir(parents=True)
+    (tmp_path / ".train.1-2.tmp" / "logs" / "rank-0.log").write_text("x")
+    sweep(tmp_path, older_than_seconds=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_discard_removes_files_folders_and_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "train" / "logs").mkdir(parents=True)
+    (tmp_path / "train" / "logs" / "rank-0.log").write_text("x")
+    (tmp_path / "status.json").write_text("{}")
+    for name in ("train", "status.json", "neither/here"):
+        discard(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_discard_removes_nothing_for_a_fenced_writer(tmp_path: Path) -> None:
+    def fenced() -> None:
+        raise FencedError("taken over")
+
+    (tmp_path / "train").mkdir()
+    with pytest.raises(FencedError):
+        discard(tmp_path / "train", guard=fenced)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["train"]
 
 
 def test_a_file_where_a_folder_should_be_is_a_storage_error_in_words(tmp_path: Path) -> None:
