@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,9 +147,10 @@ def _written(manifest: Manifest, *, defaults: bool) -> bytes:
 
 @contextmanager
 def _logged(folder: yards.RunFolder) -> Iterator[None]:
-    """Logging goes to the run's driver.log and comes back to what a caller in Python had."""
+    """Logging, and warnings with it, go to the run's driver.log and come back to what a caller in Python had."""
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
+    captured = warnings.showwarning.__module__ == logging.__name__
     handler = telemetry.configure_logging(folder.driver_log)
     try:
         yield
@@ -156,6 +158,7 @@ def _logged(folder: yards.RunFolder) -> Iterator[None]:
         handler.close()
         root.handlers[:] = before
         root.setLevel(level)
+        logging.captureWarnings(captured)
 
 
 def _open_attempt(wish: _Wish, lease: yards.Lease) -> Attempt[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,13 @@ def test_a_damaged_status_is_begun_anew_and_a_newer_one_is_refused(tmp_path: Pat
     folder = opened.run(run_id(job))
     folder.path.mkdir(parents=True)
     folder.status.write_text('{"torn')
+    shown = warnings.showwarning
     with pytest.raises(NotFoundError):  # the model: it came as far as that
         run(job, root=tmp_path, yard=opened)
     assert yard.read_record(folder.status, StatusDocument).phase == "Failed"
     assert f"{folder.status} is damaged" in folder.driver_log.read_text()
     folder.status.write_text('{"schema": 2}')
+    assert warnings.showwarning is shown, "logging came back to what it was"
     with pytest.raises(NewerLayoutError, match=r"status\.json"):
         run(job, root=tmp_path, yard=opened)
 
