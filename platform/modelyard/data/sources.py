@@ -60,7 +60,8 @@ def find_files(source: SourceSpec, *, root: Path) -> tuple[FoundFile, ...]:
         paths, base, missing = [full], full, ""
     elif glob.has_magic(source.path):
         matches = glob.glob(source.path, root_dir=root, recursive=True)
-        paths = sorted(path for match in matches if not (path := root / match).is_dir())
+        # one match may come several times: `**/**` names a file by every way to divide its folders
+        paths = sorted({path for match in matches if not (path := root / match).is_dir()})
         base, missing = root / _fixed_part(where), "matches no file"
     else:
         paths, base, missing = [], full, "does not exist"

@@ -49,6 +49,13 @@ def test_paths(root: Path, path: str, form: str | None, names: list[str]) -> Non
             found(root, path, form)
 
 
+@pytest.mark.parametrize("path", ["texts/**/**/*.md", "**/**/e.md"])
+def test_a_file_that_a_glob_matches_in_several_ways_is_read_once(root: Path, path: str) -> None:
+    names = found(root, path, "text")
+    assert "texts/sub/e.md" in names
+    assert len(names) == len(set(names))
+
+
 def test_formats_and_compressions_are_told_by_the_name(root: Path) -> None:
     files = find_files(SourceSpec(name="s", path="texts"), root=root)
     told = {file.path.name: (file.format, file.compression) for file in files}
