@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelyard.data import IGNORED, Loader, open_split, prepare, recognise
+from modelyard.data.building import BATCH_DOCUMENTS
 from modelyard.errors import BadDataError, IntegrityError, InvalidInputError, StoppedError
 from modelyard.records import DatasetRecord
 from modelyard.text import open_tokenizer
@@ -171,6 +172,19 @@ def test_too_many_malformed_records_are_fatal_and_the_first_are_named(root: Path
     assert "empty_text" not in message
     tolerant = prepare(training_job([SOURCE], maxBadFraction=0.05), root=root, yard=yard)
     assert tolerant.sources[0].excluded == {"broken_json": 1, "empty_text": 50, "missing_text": 1}
+
+
+@pytest.mark.parametrize("validation", [{}, {"fraction": 0.6}], ids=["alone", "fraction"])
+def test_the_share_of_malformed_records_is_of_all_that_were_read(tmp_path: Path, yard: Yard, validation: Any) -> None:
+    many = write_jsonl(tmp_path / "many.jsonl", [f"text {number}" for number in range(2 * BATCH_DOCUMENTS)])
+    with many.open("a") as file:
+        file.write("cut\n" * 10)
+    share = 10 / (2 * BATCH_DOCUMENTS + 10)
+    source = {"name": "s", "path": many.name}
+    prepare(training_job([source], validation=validation, maxBadFraction=share), root=tmp_path, yard=yard)
+    strict = training_job([source], validation=validation, maxBadFraction=share * 0.99)
+    with pytest.raises(BadDataError, match=f"10 of {2 * BATCH_DOCUMENTS + 10} records are malformed"):
+        prepare(strict, root=tmp_path, yard=open_yard(tmp_path / "other"))
 
 
 def test_a_source_given_a_tokenizer_is_checked_as_well(root: Path, yard: Yard, tmp_path: Path) -> None:
