@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from modelyard.data import IGNORED, Loader, open_split, prepare, recognise
 from modelyard.data.building import BATCH_DOCUMENTS
+from modelyard.data.prepare import _build_folder
 from modelyard.errors import BadDataError, IntegrityError, InvalidInputError, StoppedError
 from modelyard.records import DatasetRecord
 from modelyard.text import open_tokenizer
@@ -318,6 +320,24 @@ def test_two_at_once_give_one_dataset(root: Path, yard: Yard) -> None:
     assert first == second
     record = prepare(training_job([SOURCE], validation={"fraction": 0.2}), root=root, yard=yard, verify=True)
     assert first.strip() == record.digest
+
+
+def test_a_folder_is_not_swept_while_another_begins_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data" / "abcd"
+    lock, begun = fcntl.flock, []
+
+    def race(descriptor: int, how: int) -> None:
+        if not begun:
+            begun.append(descriptor)
+            with _build_folder(folder):
+                pass
+        lock(descriptor, how)
+
+    monkeypatch.setattr("fcntl.flock", race)
+    with _build_folder(folder) as mine:
+        assert mine.is_dir()
+    assert begun
+    assert not list(folder.parent.iterdir())
 
 
 def test_a_disk_that_refuses_is_said_in_words_and_leaves_nothing(root: Path, yard: Yard) -> None:
