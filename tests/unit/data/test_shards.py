@@ -44,6 +44,12 @@ def test_documents_are_read_back(folder: Path) -> None:
     assert split.num_tokens == 13
 
 
+def test_what_is_kept_by_document_is_mapped_not_read(folder: Path) -> None:
+    split = open_split(folder, "train")
+    for values in (split.lengths, split.source_ids, split.digests, split.label_counts(), split.tokens(0)):
+        assert not values.flags.writeable  # and so shared by all processes that open it
+
+
 def test_a_document_lies_in_one_shard_of_bounded_size(folder: Path) -> None:
     sizes = [path.stat().st_size // 2 for path in sorted((folder / "train").glob("*.bin"))]
     assert sizes == [4, 2, 6, 1]
