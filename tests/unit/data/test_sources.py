@@ -100,8 +100,12 @@ def test_a_link_out_of_a_folder_or_glob_is_refused_and_named(root: Path, tmp_pat
 
 
 def test_a_folder_that_is_itself_a_link_is_meant(root: Path, tmp_path: Path) -> None:
-    (root / "here").symlink_to(root / "texts" / "sub")
-    assert found(root, "here/*.md") == ["here/e.md"]
+    (root / "texts").rename(tmp_path / "elsewhere")
+    (root / "here").symlink_to(tmp_path / "elsewhere")
+    for path in ("here/sub/*.md", "here/sub", "here/sub/e.md"):
+        assert found(root, path, "text") == ["here/sub/e.md"]
+    with pytest.raises(InvalidInputError, match="is a link that leads to"):
+        found(root, "h*/sub/e.md")  # not named, found
 
 
 @pytest.mark.parametrize("name", [b"b\xffd.txt", b"new\nline.txt", b"\x1b[31m.txt"])
