@@ -135,17 +135,9 @@ class Split:
         first = int(start - self._shard_starts[shard])
         return self._shards[shard][first : first + int(self.lengths[document])]
 
-    def source(self, document: int) -> str:
-        """The name of the document's source."""
-        return self.source_names[int(self.source_ids[document])]
-
     def text_bytes(self, document: int) -> int:
         """UTF-8 bytes of the document's text."""
         return int(self._text_bytes[document])
-
-    def digest(self, document: int) -> str:
-        """sha256 of the document's text in UTF-8."""
-        return f"sha256:{self._digests[document].tobytes().hex()}"
 
     @property
     def digests(self) -> npt.NDArray[np.uint8]:

@@ -38,9 +38,9 @@ def test_documents_are_read_back(folder: Path) -> None:
     assert split.documents == len(DOCUMENTS)
     assert [split.tokens(number).tolist() for number in range(split.documents)] == DOCUMENTS
     assert split.tokens(0).dtype == np.uint16
-    assert [split.source(number) for number in range(3)] == ["one", "two", "one"]
+    assert [split.source_names[number] for number in split.source_ids[:3]] == ["one", "two", "one"]
     assert split.text_bytes(4) == 14
-    assert split.digest(2) == "sha256:" + hashlib.sha256(bytes([2])).hexdigest()
+    assert split.digests[2].tobytes() == hashlib.sha256(bytes([2])).digest()
     assert split.num_tokens == 13
 
 
