@@ -47,7 +47,6 @@ class Loader:
 
     An epoch is cut to rows of its own (the last one padded); a short last batch goes on into the next epoch. Without
     packing a row is one document, cut to L predictions. `passes` by source name; 1.0 where not named.
-    With `shuffle=False` documents come in their own order (evaluation).
     """
 
     def __init__(
@@ -59,14 +58,12 @@ class Loader:
         rows_per_step: int,
         packing: bool = True,
         passes: Mapping[str, float] | None = None,
-        shuffle: bool = True,
     ) -> None:
         self._split = split
         self._length = sequence_length
         self._seed = seed
         self._rows_per_step = rows_per_step
         self._packing = packing
-        self._shuffle = shuffle
         self._passes = tuple(float((passes or {}).get(name, 1.0)) for name in split.source_names)
         if sequence_length < 1 or rows_per_step < 1:
             raise InvalidInputError(f"a step of {rows_per_step} rows of {sequence_length} tokens holds nothing")
@@ -117,14 +114,7 @@ class Loader:
         return _Position(epoch, row - self._first_rows[epoch])
 
     def _make_plan(self, epoch: int) -> EpochPlan:
-        return plan_epoch(
-            self._split.lengths,
-            self._split.source_ids,
-            self._passes,
-            seed=self._seed,
-            epoch=epoch,
-            shuffle=self._shuffle,
-        )
+        return plan_epoch(self._split.lengths, self._split.source_ids, self._passes, seed=self._seed, epoch=epoch)
 
     def _fill(self, first: int, last: int) -> Rows:
         """Global rows `first` to `last`, epoch by epoch."""

@@ -150,11 +150,6 @@ def test_epochs_and_seeds_differ_in_order() -> None:
     assert len(set(orders)) == 3
 
 
-def test_unshuffled_documents_come_in_their_order() -> None:
-    made = loader(memory_split([4] * 6), 5, 6, shuffle=False)
-    assert made.rows(0).documents[:, 1].tolist() == list(range(6))
-
-
 @pytest.mark.parametrize(
     ("epochs", "rows", "steps"),
     [(1, 25, 1), (1, 10, 3), (2, 10, 5), (0.5, 1, 13), (0.01, 10, 1), (2.5, 1, 63), (1.6, 1, 40)],

@@ -364,8 +364,8 @@ def test_what_the_loader_hands_on_is_what_was_in_the_files(root: Path, yard: Yar
     record = prepare(training_job([SOURCE]), root=root, yard=yard)
     folder = yard.dataset_folder(record.digest)
     tokenizer, split = open_tokenizer(folder / "tokenizer"), open_split(folder, "train")
-    made = Loader(split, sequence_length=200, seed=3, rows_per_step=1, packing=packing, shuffle=False)
+    made = Loader(split, sequence_length=200, seed=3, rows_per_step=1, packing=packing)
     labels = [made.rows(step).labels.ravel() for step in range(made.num_rows(0))]
     ids = [int(label) for row in labels for label in row if label != IGNORED]
-    end = tokenizer.token(tokenizer.eos_id)
-    assert tokenizer.decode(ids, specials=True) == "".join(text + end for text in TEXTS)
+    *handed_on, rest = tokenizer.decode(ids, specials=True).split(tokenizer.token(tokenizer.eos_id))
+    assert (sorted(handed_on), rest) == (sorted(TEXTS), "")
