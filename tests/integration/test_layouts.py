@@ -70,7 +70,7 @@ def plain(tiny: TinyYard) -> dict[int, float]:
                 here = rows.segment_ids[row] == segment
                 logits = module(input_ids=torch.tensor(rows.input_ids[row][here])[None]).logits[0]
                 total = total + functional.cross_entropy(logits, torch.tensor(rows.labels[row][here]), reduction="sum")
-        loss = total / rows.num_labels
+        loss = total / int((rows.labels != data.IGNORED).sum())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)

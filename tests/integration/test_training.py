@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import NonFiniteLossError, WorkerLostError
-from modelyard.telemetry import read_events
+from modelyard.telemetry import read_rows
 from modelyard.train import TrainOutcome, TrainTask, WorkerFailure
 from modelyard.train.worker import training_job
 from support.training_jobs import TinyYard, digest, losses, make_yard, train_through
@@ -43,7 +43,7 @@ def test_a_worker_killed_in_the_middle_costs_a_restart_and_changes_nothing(tiny:
     assert told[0].rank == 1
     assert digest(broken) == digest(whole)
     assert losses(broken) == losses(whole)
-    starts = [e for e in read_events(Path(broken.run_folder) / "events.jsonl") if e["event"] == "TrainingStarted"]
+    starts = [e for e in read_rows(Path(broken.run_folder) / "events.jsonl") if e["event"] == "TrainingStarted"]
     assert len(starts) == 2
     assert starts[1]["step"] > 50, "the second start goes on from the last commit"
     assert {"group", "imports", "engine", "restore", "first_step"} <= starts[0]["startSeconds"].keys()

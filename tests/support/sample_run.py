@@ -71,6 +71,7 @@ class Sample:
     total_steps: int = 480
     restart_at: int | None = 210
     source_name: str = "stdlib"
+    shared_documents: int = 0
     manifest: str = MANIFEST
     failure: FailureDigest | None = None
     stages: tuple[str, ...] = ("prepare", "train", "evaluate", "register")
@@ -135,6 +136,7 @@ class Sample:
             vocab_size=4096,
             sources=tuple(self.source(*split) for split in (train, validation)),
             files=(FileDigest(path="train/tokens.bin", size_bytes=1_058_284, sha256=digest("tokens")),),
+            shared_documents=self.shared_documents,
             created=at(8),
             environment=ENVIRONMENT,
         )

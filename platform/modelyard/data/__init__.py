@@ -6,7 +6,7 @@ evaluate too.
 
 from modelyard.data.documents import REASONS, BadRecord, Document, read_documents
 from modelyard.data.inputs import dataset_digest, recognise
-from modelyard.data.loader import IGNORED, DataPosition, Loader, Rows
+from modelyard.data.loader import IGNORED, Loader, Rows
 from modelyard.data.prepare import prepare
 from modelyard.data.shards import Split, open_split
 
@@ -14,7 +14,6 @@ __all__ = [
     "IGNORED",
     "REASONS",
     "BadRecord",
-    "DataPosition",
     "Document",
     "Loader",
     "Rows",

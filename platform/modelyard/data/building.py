@@ -105,6 +105,7 @@ class _Reader:
 
     def read(self, each: Input, tally: _Tally, excluded: TextIO | None = None) -> Iterator[Document]:
         """Documents of one source; bad records are counted and, when `excluded` is given, listed there."""
+        num_read = 0  # `tally.records` is of a split: validation's share is taken off it while this goes on
         for file, digest in zip(each.files, each.digests, strict=True):
             hasher = hashlib.sha256()
 
@@ -115,6 +116,7 @@ class _Reader:
 
             column, limit = each.source.columns.text, self._data.max_record_bytes
             for item in read_file(file, text_column=column, max_record_bytes=limit, on_raw=on_raw):
+                num_read += 1
                 tally.records += 1
                 if isinstance(item, Document):
                     yield item
@@ -123,7 +125,7 @@ class _Reader:
                     _list_excluded(excluded, each, item)
             if f"sha256:{hasher.hexdigest()}" != digest:
                 raise changed(file)
-        _check_fraction(each, tally, self._data.max_bad_fraction)
+        _check_fraction(each, tally, num_read, self._data.max_bad_fraction)
 
 
 def _list_excluded(excluded: TextIO | None, each: Input, bad: BadRecord) -> None:
@@ -135,14 +137,14 @@ def _list_excluded(excluded: TextIO | None, each: Input, bad: BadRecord) -> None
         excluded.write(json.dumps(row) + "\n")
 
 
-def _check_fraction(each: Input, tally: _Tally, allowed: float) -> None:
+def _check_fraction(each: Input, tally: _Tally, num_read: int, allowed: float) -> None:
     malformed = sum(count for reason, count in tally.excluded.items() if reason not in HARMLESS)
-    if malformed > allowed * tally.records:
+    if malformed > allowed * num_read:
         named = "; ".join(map(str, tally.first_faults))
         more = f"; and {malformed - len(tally.first_faults)} more" if malformed > len(tally.first_faults) else ""
         raise BadDataError(
-            f"source {each.source.name!r}: {malformed} of {tally.records} records are malformed "
-            f"({malformed / tally.records:.2%}; data.maxBadFraction allows {allowed:.2%}): {named}{more}",
+            f"source {each.source.name!r}: {malformed} of {num_read} records are malformed "
+            f"({malformed / num_read:.2%}; data.maxBadFraction allows {allowed:.2%}): {named}{more}",
             hint="mend these records, or raise data.maxBadFraction to go on without them",
         )
 

@@ -183,7 +183,10 @@ def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[Line]:
     for chunk in chunks:
         first, *rest = chunk.split(b"\n")
         size += len(first)
-        pending = [*pending, first] if size <= limit else []
+        if size <= limit:
+            pending.append(first)
+        else:
+            pending.clear()
         for part in rest:
             yield Line(number, b"".join(pending) if size <= limit else None)
             number, size = number + 1, len(part)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,18 +36,10 @@ class Rows:
     segment_ids: Ids
     documents: Ids
 
-    @property
-    def num_labels(self) -> int:
-        """Predictions that count."""
-        return int((self.labels != IGNORED).sum())
 
-
-@dataclass(frozen=True)
-class DataPosition:
-    """Where a step begins: the epoch, and the row within it."""
-
+class _Position(NamedTuple):
     epoch: int
-    row: int
+    row: int  # within it
 
 
 class Loader:
@@ -54,7 +47,6 @@ class Loader:
 
     An epoch is cut to rows of its own (the last one padded); a short last batch goes on into the next epoch. Without
     packing a row is one document, cut to L predictions. `passes` by source name; 1.0 where not named.
-    With `shuffle=False` documents come in their own order (evaluation).
     """
 
     def __init__(
@@ -66,14 +58,12 @@ class Loader:
         rows_per_step: int,
         packing: bool = True,
         passes: Mapping[str, float] | None = None,
-        shuffle: bool = True,
     ) -> None:
         self._split = split
         self._length = sequence_length
         self._seed = seed
         self._rows_per_step = rows_per_step
         self._packing = packing
-        self._shuffle = shuffle
         self._passes = tuple(float((passes or {}).get(name, 1.0)) for name in split.source_names)
         if sequence_length < 1 or rows_per_step < 1:
             raise InvalidInputError(f"a step of {rows_per_step} rows of {sequence_length} tokens holds nothing")
@@ -115,34 +105,16 @@ class Loader:
             rows += math.ceil((exact - whole) * self.num_rows(whole))
         return max(-(-rows // self._rows_per_step), 1)
 
-    def position(self, step: int) -> DataPosition:
-        """Where a step begins."""
-        return self._position(step * self._rows_per_step)
-
-    def cut_predictions(self, epoch: int = 0) -> int:
-        """Predictions lost to the cut of an epoch's documents: 0 with packing."""
-        if self._packing:
-            return 0
-        sizes = np.diff(self._plan(epoch).starts)
-        return int(np.maximum(sizes - self._length, 0).sum())
-
-    def _position(self, row: int) -> DataPosition:
+    def _position(self, row: int) -> _Position:
         if self._constant_rows is not None:
-            return DataPosition(*divmod(row, self._constant_rows))
+            return _Position(*divmod(row, self._constant_rows))
         while self._first_rows[-1] <= row:
             self._first_rows.append(self._first_rows[-1] + self.num_rows(len(self._first_rows) - 1))
         epoch = bisect.bisect_right(self._first_rows, row) - 1
-        return DataPosition(epoch, row - self._first_rows[epoch])
+        return _Position(epoch, row - self._first_rows[epoch])
 
     def _make_plan(self, epoch: int) -> EpochPlan:
-        return plan_epoch(
-            self._split.lengths,
-            self._split.source_ids,
-            self._passes,
-            seed=self._seed,
-            epoch=epoch,
-            shuffle=self._shuffle,
-        )
+        return plan_epoch(self._split.lengths, self._split.source_ids, self._passes, seed=self._seed, epoch=epoch)
 
     def _fill(self, first: int, last: int) -> Rows:
         """Global rows `first` to `last`, epoch by epoch."""

@@ -30,20 +30,18 @@ class EpochPlan:
 
 
 def plan_epoch(
-    lengths: Ids, source_ids: npt.NDArray[np.uint16], passes: tuple[float, ...], *, seed: int, epoch: int, shuffle: bool
+    lengths: Ids, source_ids: npt.NDArray[np.uint16], passes: tuple[float, ...], *, seed: int, epoch: int
 ) -> EpochPlan:
     """The plan of one epoch: a function of its arguments alone.
 
     `passes[s]` says how often source s is read per epoch; a half means that two epochs read each document once.
     """
     chosen = [
-        documents[_select(len(documents), times, seed=seed, source=source, epoch=epoch, shuffle=shuffle)]
+        documents[_select(len(documents), times, seed=seed, source=source, epoch=epoch)]
         for source, times in enumerate(passes)
         if len(documents := np.flatnonzero(source_ids == source))
     ]
-    order = np.concatenate([np.zeros(0, dtype=np.int64), *chosen])
-    if shuffle:
-        order = _chance(seed, 1, epoch, 0).permutation(order)
+    order = _chance(seed, 1, epoch, 0).permutation(np.concatenate([np.zeros(0, dtype=np.int64), *chosen]))
     starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths[order] + 1, dtype=np.int64)])
     return EpochPlan(order, starts)
 
@@ -55,15 +53,13 @@ def constant_predictions(lengths: Ids, source_ids: npt.NDArray[np.uint16], passe
     return sum(int(times) * int((lengths[source_ids == source] + 1).sum()) for source, times in enumerate(passes))
 
 
-def _select(num_documents: int, times: float, *, seed: int, source: int, epoch: int, shuffle: bool) -> Ids:
+def _select(num_documents: int, times: float, *, seed: int, source: int, epoch: int) -> Ids:
     """Indices within a source: the epoch's stretch of an endless chain of permutations, pass after pass."""
     exact = Fraction(str(times)) * num_documents
     first, last = math.floor(exact * epoch), math.floor(exact * (epoch + 1))
     parts = [np.zeros(0, dtype=np.int64)]
     for turn in range(first // num_documents, -(-last // num_documents)):
-        whole = (
-            _chance(seed, 0, turn, source).permutation(num_documents) if shuffle else np.arange(num_documents)
-        ).astype(np.int64)
+        whole = _chance(seed, 0, turn, source).permutation(num_documents).astype(np.int64)
         start = turn * num_documents
         parts.append(whole[max(first - start, 0) : min(last - start, num_documents)])
     return np.concatenate(parts)

@@ -139,14 +139,22 @@ def _build_folder(folder: Path) -> Iterator[Path]:
         _remove_if_abandoned(path)
     path = folder.parent / f"{prefix}{secrets.token_hex(8)}.tmp"
     with storage_errors("write", path):
-        path.mkdir()
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = _make_locked(path)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the system when this process dies
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
+
+
+def _make_locked(path: Path) -> int:
+    """A new folder under a lock that the system lets go when this process dies; nobody finds it before it is locked."""
+    unseen = path.with_suffix(".new")
+    unseen.mkdir()
+    lock = os.open(unseen, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    unseen.rename(path)
+    return lock
 
 
 def _remove_if_abandoned(path: Path) -> None:

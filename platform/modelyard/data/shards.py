@@ -101,7 +101,10 @@ def shard_name(number: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """An opened split. Arrays are by document; tokens are memory-mapped, so opening is cheap at any size."""
+    """An opened split. Its arrays, by document, and its tokens are memory-mapped: processes of a machine share them.
+
+    Opening reads the lengths and keeps 8 bytes a document: where each begins.
+    """
 
     folder: Path
     source_names: tuple[str, ...]
@@ -132,17 +135,9 @@ class Split:
         first = int(start - self._shard_starts[shard])
         return self._shards[shard][first : first + int(self.lengths[document])]
 
-    def source(self, document: int) -> str:
-        """The name of the document's source."""
-        return self.source_names[int(self.source_ids[document])]
-
     def text_bytes(self, document: int) -> int:
         """UTF-8 bytes of the document's text."""
         return int(self._text_bytes[document])
-
-    def digest(self, document: int) -> str:
-        """sha256 of the document's text in UTF-8."""
-        return f"sha256:{self._digests[document].tobytes().hex()}"
 
     @property
     def digests(self) -> npt.NDArray[np.uint8]:
@@ -209,7 +204,7 @@ def _map(path: Path, dtype: np.dtype[Any], size: int) -> npt.NDArray[Any]:
 def _load(folder: Path, name: str) -> npt.NDArray[Any]:
     path = folder / f"{name}.npy"
     try:
-        loaded: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        mapped = np.load(path, allow_pickle=False, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path} cannot be read: {error}") from error
-    return loaded
+    return np.asarray(mapped)

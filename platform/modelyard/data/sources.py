@@ -1,7 +1,8 @@
 """A source's path, resolved: which files it means, their format and compression.
 
-A relative path starts at the storage root and may not leave it; an absolute one is allowed (locally). What a folder
-or glob finds must really lie below its fixed part: a link that leads elsewhere is refused by name.
+A relative path starts at the storage root and does not go up; an absolute one means itself. A link that is named in
+the path is followed wherever it leads: it is the user's word. What a folder or glob finds must really lie below its
+fixed part: a link there that leads elsewhere is refused by name.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def find_files(source: SourceSpec, *, root: Path) -> tuple[FoundFile, ...]:
 
     A folder means all files below it whose names end as its format does (hidden ones left out); a glob means what it
     matches; a file means itself, whatever its name. Raises BadDataError when nothing is found, InvalidInputError for
-    a path that leaves its root or a file whose format cannot be told.
+    a path that goes up, a link found that leads elsewhere, or a file whose format cannot be told.
     """
     where = Path(source.path)
     if not where.is_absolute() and ".." in where.parts:
@@ -60,7 +61,8 @@ def find_files(source: SourceSpec, *, root: Path) -> tuple[FoundFile, ...]:
         paths, base, missing = [full], full, ""
     elif glob.has_magic(source.path):
         matches = glob.glob(source.path, root_dir=root, recursive=True)
-        paths = sorted(path for match in matches if not (path := root / match).is_dir())
+        # one match may come several times: `**/**` names a file by every way to divide its folders
+        paths = sorted({path for match in matches if not (path := root / match).is_dir()})
         base, missing = root / _fixed_part(where), "matches no file"
     else:
         paths, base, missing = [], full, "does not exist"

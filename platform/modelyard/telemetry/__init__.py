@@ -3,7 +3,7 @@
 It knows no layout (paths come in as arguments).
 """
 
-from modelyard.telemetry.events import Events, read_events, utc_now
+from modelyard.telemetry.events import Events, utc_now
 from modelyard.telemetry.logs import RedactingFilter, RedactingStream, configure_logging
 from modelyard.telemetry.metrics import MetricsWriter, read_metrics
 from modelyard.telemetry.redaction import MASK, is_secret_name, redact, redact_value, secret_values
@@ -18,7 +18,6 @@ __all__ = [
     "RowWriter",
     "configure_logging",
     "is_secret_name",
-    "read_events",
     "read_metrics",
     "read_rows",
     "redact",

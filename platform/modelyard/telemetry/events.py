@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.telemetry.redaction import redact_value
-from modelyard.telemetry.rows import RowWriter, read_rows
+from modelyard.telemetry.rows import RowWriter
 
 
 def utc_now() -> str:
@@ -33,8 +33,3 @@ class Events:
         """Append an event: a CamelCase word and what belongs to it (plain JSON values)."""
         row = {"time": self._now(), "attempt": self.attempt, "event": event, **redact_value(fields)}
         self._writer.write(row)
-
-
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """All events of a run, oldest first."""
-    return list(read_rows(path))

@@ -1,4 +1,8 @@
-"""The loss on `data.validation` while training: each of its tokens once, shared out over the workers."""
+"""The loss on `data.validation` while training, shared out over the workers.
+
+Each of its tokens counts once; of a large split those of documents drawn from all of it, the same at every step and in
+every run on that dataset.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,19 @@ from modelyard.train.group import WorkerGroup
 from modelyard.train.loop import Engine
 from modelyard.train.objectives import Objective
 
-LARGEST_TOKENS = 262_144  # positions looked at; a larger split is read only so far. Chosen by feel
+LARGEST_TOKENS = 262_144  # positions looked at; of a larger split a sample of that size. Chosen by feel
 
 
 class Validation:
-    """Validation rows in their own order, in steps of `rows_at_once` over all workers."""
+    """Validation rows in steps of `rows_at_once` over all workers."""
 
     def __init__(
         self, split: Split, *, sequence_length: int, packing: bool, rows_at_once: int, micro_steps: int,
         group: WorkerGroup, device: torch.device,
     ) -> None:  # fmt: skip
+        # shuffled, so that the first rows are a sample of all sources; by a seed of its own, so that runs compare
         self._loader = Loader(
-            split, sequence_length=sequence_length, seed=0, rows_per_step=rows_at_once, packing=packing, shuffle=False
+            split, sequence_length=sequence_length, seed=0, rows_per_step=rows_at_once, packing=packing
         )
         self._rows = min(self._loader.num_rows(0), max(1, LARGEST_TOKENS // sequence_length))
         self._rows_at_once = rows_at_once

@@ -50,6 +50,8 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
         progress=progress,
         verify=attempt.options.verify,
     )
+    if record.shared_documents:
+        attempt.board.tell(_leak(record))
     folder = attempt.yard.dataset_folder(record.digest)
     made = StageOutput(name="dataset", path=str(folder.relative_to(attempt.yard.root)), digest=record.digest)
     return Made(outputs=(made,), summary=_summary(record), details=pin(attempt))
@@ -87,6 +89,15 @@ def _read(attempt: Attempt[TrainingJob], record: StageRecord) -> DatasetRecord:
 
 def _folder(attempt: Attempt[TrainingJob], record: StageRecord) -> Any:
     return attempt.yard.root / output(record, "dataset").path
+
+
+def _leak(record: DatasetRecord) -> Note:
+    validation = sum(source.documents for source in record.sources if source.split == "validation")
+    return Note(
+        f"{record.shared_documents:,} of {validation:,} validation documents hold a text that stands in the training "
+        "data too: what is measured on them flatters the model; take them out of one of the two",
+        warning=True,
+    )
 
 
 def _summary(record: DatasetRecord) -> str:

@@ -38,10 +38,16 @@ def test_documents_are_read_back(folder: Path) -> None:
     assert split.documents == len(DOCUMENTS)
     assert [split.tokens(number).tolist() for number in range(split.documents)] == DOCUMENTS
     assert split.tokens(0).dtype == np.uint16
-    assert [split.source(number) for number in range(3)] == ["one", "two", "one"]
+    assert [split.source_names[number] for number in split.source_ids[:3]] == ["one", "two", "one"]
     assert split.text_bytes(4) == 14
-    assert split.digest(2) == "sha256:" + hashlib.sha256(bytes([2])).hexdigest()
+    assert split.digests[2].tobytes() == hashlib.sha256(bytes([2])).digest()
     assert split.num_tokens == 13
+
+
+def test_what_is_kept_by_document_is_mapped_not_read(folder: Path) -> None:
+    split = open_split(folder, "train")
+    for values in (split.lengths, split.source_ids, split.digests, split.label_counts(), split.tokens(0)):
+        assert not values.flags.writeable  # and so shared by all processes that open it
 
 
 def test_a_document_lies_in_one_shard_of_bounded_size(folder: Path) -> None:

@@ -49,6 +49,13 @@ def test_paths(root: Path, path: str, form: str | None, names: list[str]) -> Non
             found(root, path, form)
 
 
+@pytest.mark.parametrize("path", ["texts/**/**/*.md", "**/**/e.md"])
+def test_a_file_that_a_glob_matches_in_several_ways_is_read_once(root: Path, path: str) -> None:
+    names = found(root, path, "text")
+    assert "texts/sub/e.md" in names
+    assert len(names) == len(set(names))
+
+
 def test_formats_and_compressions_are_told_by_the_name(root: Path) -> None:
     files = find_files(SourceSpec(name="s", path="texts"), root=root)
     told = {file.path.name: (file.format, file.compression) for file in files}
@@ -93,8 +100,12 @@ def test_a_link_out_of_a_folder_or_glob_is_refused_and_named(root: Path, tmp_pat
 
 
 def test_a_folder_that_is_itself_a_link_is_meant(root: Path, tmp_path: Path) -> None:
-    (root / "here").symlink_to(root / "texts" / "sub")
-    assert found(root, "here/*.md") == ["here/e.md"]
+    (root / "texts").rename(tmp_path / "elsewhere")
+    (root / "here").symlink_to(tmp_path / "elsewhere")
+    for path in ("here/sub/*.md", "here/sub", "here/sub/e.md"):
+        assert found(root, path, "text") == ["here/sub/e.md"]
+    with pytest.raises(InvalidInputError, match="is a link that leads to"):
+        found(root, "h*/sub/e.md")  # not named, found
 
 
 @pytest.mark.parametrize("name", [b"b\xffd.txt", b"new\nline.txt", b"\x1b[31m.txt"])

@@ -74,6 +74,12 @@ def test_a_finished_run_tells_everything(tmp_path: Path) -> None:
     assert len(anchors) == 7
 
 
+@pytest.mark.parametrize("shared", [0, 7])
+def test_validation_texts_that_were_trained_on_are_counted(tmp_path: Path, shared: int) -> None:
+    told = " ".join(read(rendered(Sample(sample_yard(tmp_path), shared_documents=shared))).text)
+    assert ("whose text stands in train too: 7." in told) is bool(shared)
+
+
 def test_the_file_loads_nothing(tmp_path: Path) -> None:
     html = rendered(Sample(sample_yard(tmp_path)))
     assert all(link.startswith("#") for link in read(html).links)

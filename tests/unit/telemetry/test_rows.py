@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import StorageError
-from modelyard.telemetry import MASK, Events, MetricsWriter, RowWriter, read_events, read_metrics, read_rows
+from modelyard.telemetry import MASK, Events, MetricsWriter, RowWriter, read_metrics, read_rows
 
 
 def _now() -> str:
@@ -20,7 +20,7 @@ def test_events_carry_time_and_attempt_and_no_secret(tmp_path: Path, monkeypatch
     path = tmp_path / "events.jsonl"
     Events(path, attempt=1, now=_now).add("WorkerLost", rank=1, evidence=["said xyzzy-planted", "password=hunter2"])
     Events(path, attempt=3, now=_now).add("RunEnded")
-    assert read_events(path) == [
+    assert list(read_rows(path)) == [
         {
             "time": _now(),
             "attempt": 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modelyard.telemetry import Events, read_events
+from modelyard.telemetry import Events, read_rows
 from modelyard.workflow.news import News, Note, StageBegan
 from modelyard.workflow.recorder import recorded
 
@@ -20,4 +20,4 @@ def test_a_watcher_that_is_gone_does_not_end_the_run(tmp_path: Path) -> None:
     listen(StageBegan("train"))
     listen(Note("a worker was lost", warning=True))
     assert heard == [StageBegan("train")]
-    assert [event["event"] for event in read_events(tmp_path / "events.jsonl")] == ["StageBegan", "Warning"]
+    assert [event["event"] for event in read_rows(tmp_path / "events.jsonl")] == ["StageBegan", "Warning"]

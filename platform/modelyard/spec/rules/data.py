@@ -10,12 +10,6 @@ from modelyard.spec.rules.objections import Objection, repeated
 from modelyard.spec.rules.references import check_path
 
 
-def check_data(data: DataSpec, place: Location) -> Iterator[Objection]:
-    """The training sources are well named, and validation documents come from one place."""
-    yield from check_validation(data, place)
-    yield from check_sources(data.train, (*place, "train"))
-
-
 def check_validation(data: DataSpec, place: Location) -> Iterator[Objection]:
     """At most one of sources and fraction."""
     validation = data.validation
