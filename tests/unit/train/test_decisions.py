@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.data import IGNORED, Rows
-from modelyard.errors import IntegrityError, NonFiniteLossError, StorageError, TrainingError
+from modelyard.errors import IntegrityError, InvalidInputError, NonFiniteLossError, StorageError, TrainingError
 from modelyard.records import AttemptRecord
+from modelyard.spec import ScheduleSpec
 from modelyard.train import WorkerFailure
 from modelyard.train.batches import chance_seed, make_batch, num_micro_steps
 from modelyard.train.failures import FailureNote, error_of, first_cause, note_of, take_notes, write_note
@@ -55,11 +58,14 @@ def test_chance_differs_by_each_of_its_four() -> None:
     assert chance_seed(17, 3, 0, 0) == chance_seed(17, 3, 0, 0) < 2**63
 
 
-def test_lengths() -> None:
-    class Epochs:
-        def steps_for(self, epochs: float) -> int:
-            return int(epochs * 10)
+class Epochs:
+    """Ten steps each."""
 
+    def steps_for(self, epochs: float) -> int:
+        return int(epochs * 10)
+
+
+def test_lengths() -> None:
     job = TinyYard.job()
     assert rows_per_step(job) == 8
     assert total_steps(job, Epochs()) == 30
@@ -68,6 +74,25 @@ def test_lengths() -> None:
         changed = optimization.model_copy(update={"steps": None, **change})
         spec = job.spec.model_copy(update={"optimization": changed})
         assert total_steps(job.model_copy(update={"spec": spec}), Epochs()) == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ({"name": "cosine", "warmup_steps": 25}, "warmupSteps is 25, but 2.5 epochs of this data are only 25 steps"),
+        (
+            {"name": "wsd", "warmup_steps": 10, "decay_steps": 16},
+            "decaySteps is 16 after 10 of warm-up, but 2.5 epochs",
+        ),
+        ({"name": "wsd", "warmup_steps": 10, "decay_steps": 15}, ""),
+    ],
+)
+def test_a_schedule_must_fit_into_the_epochs(schedule: dict[str, Any], said: str) -> None:
+    job = TinyYard.job()
+    change = {"steps": None, "epochs": 2.5, "schedule": ScheduleSpec(**schedule)}
+    spec = job.spec.model_copy(update={"optimization": job.spec.optimization.model_copy(update=change)})
+    with pytest.raises(InvalidInputError, match=said) if said else nullcontext():
+        assert total_steps(job.model_copy(update={"spec": spec}), Epochs()) == 25
 
 
 def test_restarts_count_failures_in_a_row_and_a_commit_begins_anew() -> None:
