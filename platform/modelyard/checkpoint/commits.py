@@ -5,19 +5,21 @@ Lists those that count, verifies them, falls back. Knows no tensors and imports 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.checkpoint.ranks import ALONE, Ranks
-from modelyard.errors import IntegrityError, ModelyardError
+from modelyard.errors import IntegrityError, ModelyardError, StorageError
 from modelyard.records import CommitRecord
-from modelyard.yard import RunFolder, counted_commits, read_record, verify_file
+from modelyard.yard import RunFolder, counted_commits, read_record, replace, verify_file
 from modelyard.yard.publishing import storage_errors
 
 MARKER = "COMMITTED.json"
+PASSED_OVER = "PASSED_OVER"  # beside a marker: training went on from an older commit, for the reason written in it
 _FOLDER = re.compile(r"step-(\d{8,})\.a(\d+)")
 
 
@@ -92,14 +94,15 @@ def committed_names(run: RunFolder) -> list[str]:
 
 
 def committed(run: RunFolder) -> list[Commit]:
-    """The commits that count and whose record can be read, newest first. Digests are not checked."""
+    """The commits that count, whose record can be read and that no restore passed over, newest first.
+
+    Digests are not checked.
+    """
     commits = []
     for name in committed_names(run):
-        try:
+        with contextlib.suppress(IntegrityError):  # `latest` tells of it
             commits.append(open_commit(run, name))
-        except IntegrityError:
-            continue  # `latest` tells of it
-    return commits
+    return [commit for commit in commits if not (commit.folder / PASSED_OVER).exists()]
 
 
 def open_commit(run: RunFolder, name: str) -> Commit:
@@ -124,22 +127,33 @@ def latest(run: RunFolder, *, ranks: Ranks = ALONE) -> Found:
     """The newest commit that counts and is whole, the same one on every rank; each calls.
 
     Every file's digest is checked, the files shared out over the ranks. A broken commit is passed over with a
-    warning. Raises IntegrityError when there are commits and all are broken: starting anew is for a person to say.
+    warning, and a note in its folder, so that it takes no place among those that are kept. Raises IntegrityError when
+    there are commits and all are broken: starting anew is for a person to say.
     """
     names = ranks.gather(" ".join(committed_names(run)).encode() if ranks.rank == 0 else b"")[0].decode().split()
-    warnings: list[str] = []
+    broken: dict[str, str] = {}
     for name in names:
         commit, fault = _whole(run, name, ranks)
         found = [message.decode() for message in ranks.gather(fault.encode()) if message]
         if not found:
-            return Found(commit, tuple(warnings))
-        warnings.append(f"checkpoint {name} cannot be used: {found[0]}")
-    if warnings:
+            if ranks.rank == 0:
+                _note(run, broken, chosen=name)
+            return Found(commit, tuple(broken.values()))
+        broken[name] = f"checkpoint {name} cannot be used: {found[0]}"
+    if broken:
         raise IntegrityError(
-            f"none of the {len(warnings)} checkpoints in {run.checkpoints} is whole: " + "; ".join(warnings),
+            f"none of the {len(broken)} checkpoints in {run.checkpoints} is whole: " + "; ".join(broken.values()),
             hint="restore the folder from a backup, or start anew with --fresh",
         )
     return Found(None)
+
+
+def _note(run: RunFolder, broken: Mapping[str, str], *, chosen: str) -> None:
+    """Note what was passed over; a note on the chosen one is of before it was mended."""
+    with contextlib.suppress(StorageError, OSError):  # only retention asks for it: not worth the restore
+        for name, why in broken.items():
+            replace(run.checkpoints / name / PASSED_OVER, f"{why}\n".encode())
+        (run.checkpoints / chosen / PASSED_OVER).unlink(missing_ok=True)
 
 
 def _whole(run: RunFolder, name: str, ranks: Ranks) -> tuple[Commit | None, str]:

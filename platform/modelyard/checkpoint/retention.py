@@ -36,9 +36,9 @@ def removable(
 ) -> list[FolderName]:
     """The folders to remove, oldest first: pure.
 
-    Of the commits that count, those that `keep` does not name. Of all else (left half written, or committed by an
-    attempt that was fenced off) what this attempt or an earlier one made, as this one is not saving now. Without a
-    commit nothing is removed, so that a person can look.
+    Of the commits that count, those that `keep` does not name. Of all else (left half written, passed over as broken,
+    or committed by an attempt that was fenced off) what this attempt or an earlier one made, as this one is not saving
+    now. Without a commit nothing is removed, so that a person can look.
     """
     if not commits:
         return []

@@ -72,9 +72,9 @@ class CommitFacts:
 def save(state: TrainingState, run: RunFolder, facts: CommitFacts, *, ranks: Ranks = ALONE) -> Commit:
     """Write and commit a checkpoint of the state after step `facts.step`; every rank calls, between two steps.
 
-    The same step and attempt again returns the commit that stands. Raises the same error on every rank: FencedError
-    when a later attempt holds the run, StorageError when a rank could not write. Then nothing was committed and what
-    was committed before stands.
+    The same step and attempt again returns the commit that stands. When it fails on one rank it raises on every one:
+    FencedError when a later attempt holds the run, else there what went wrong and on the others a StorageError that
+    names that rank. Then nothing was committed and what was committed before stands.
     """
     faults.point("checkpoint.save.begin")
     name = str(FolderName(facts.attempt, facts.step))

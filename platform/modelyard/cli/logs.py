@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from modelyard.yard import RunFolder
 
 _POLL_SECONDS = 0.5
+_BLOCK_BYTES = 64 * 1024
 
 
 def logs(
@@ -46,10 +48,11 @@ def _lines(folder: RunFolder, path: Path, follow: bool, tail: int) -> Iterator[s
 
     offset = 0
     if path.exists():
-        content = path.read_bytes()
-        offset = len(content)
-        lines = content.decode(errors="replace").splitlines(keepends=True)
-        yield from lines[-tail:] if tail else lines
+        with path.open("rb") as file:
+            offset = file.seek(_beginning(file, tail) if tail else 0)
+            for line in file:
+                offset += len(line)
+                yield line.decode(errors="replace")
     while follow:
         held = holder(folder)
         if path.exists() and path.stat().st_size > offset:
@@ -61,3 +64,19 @@ def _lines(folder: RunFolder, path: Path, follow: bool, tail: int) -> Iterator[s
         elif held is None or not held.alive:
             return
         time.sleep(_POLL_SECONDS)
+
+
+def _beginning(file: BinaryIO, tail: int) -> int:
+    """Where the last `tail` lines begin, found in blocks from the end: a log may be larger than memory."""
+    end = file.seek(0, os.SEEK_END) - 1  # the newline that ends the last line begins none
+    while end > 0:
+        start = max(0, end - _BLOCK_BYTES)
+        file.seek(start)
+        block = file.read(end - start)
+        at = len(block)
+        while tail and (at := block.rfind(b"\n", 0, at)) >= 0:
+            tail -= 1
+        if not tail:
+            return start + at + 1
+        end = start
+    return 0

@@ -118,7 +118,10 @@ def _told(out: str | None, configmap: str | None, stop: StopRequest) -> Iterator
     from modelyard import kube, workflow
     from modelyard.errors import UsageError
 
-    sinks: list[Sink] = [workflow.to_file(Path(out))] if out else []
+    def aside(text: str) -> None:
+        typer.echo(text, err=True)
+
+    sinks: list[Sink] = [workflow.FileSink(Path(out), told=aside)] if out else []
     if configmap is None:
         yield _Telling(sinks)
         return
@@ -128,7 +131,7 @@ def _told(out: str | None, configmap: str | None, stop: StopRequest) -> Iterator
             "--status-configmap is for pods that the operator makes: MODELYARD_NAMESPACE is not set",
             hint="--status-out FILE writes the status document to a file",
         )
-    with workflow.to_configmap(configmap, account, stop=stop, told=lambda text: typer.echo(text, err=True)) as sink:
+    with workflow.to_configmap(configmap, account, stop=stop, told=aside) as sink:
         yield _Telling([*sinks, sink], sink, account.namespace)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from modelyard.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from modelyard.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError, StorageError
 from modelyard.kube import in_cluster
-from modelyard.records import AliasChange, AliasRecord, FileDigest, MetricValue, VersionRecord
+from modelyard.records import AliasChange, AliasRecord, MetricValue, VersionRecord
 from modelyard.records.status import Verdict
 from modelyard.registry.claims import ClaimRecord, check_own, findings_of
 from modelyard.registry.copying import copy_folder
@@ -82,19 +82,23 @@ class Registry:
         if standing is not None:
             check_own(standing, digest, run_id)
             self.index.publish(standing)
+            self._tidy(standing)
             return standing
-        target = self.yard.model_folder(name, version)
-        copy_folder(folder, target, files)
-        self._tidy(target, files)
         record = VersionRecord(
             name=name, version=version, digest=digest, files=files, run_id=run_id, spec_digest=spec_digest,
             training_digest=training_digest, dataset_digest=dataset_digest, code_version=code_version, parent=parent,
             step=step, parameters=parameters, verdict=verdict, metrics=tuple(metrics), created=self._now(),
             environment=environment or {},
         )  # fmt: skip
-        point("registry.copied")
-        with contextlib.suppress(ConflictError):  # the same registration in another process was first
+        try:
+            copy_folder(folder, self.yard.model_folder(name, version), files)
+            point("registry.copied")
             self.index.publish(record)
+        except (ConflictError, StorageError):
+            # The same registration in another process was first, and may have swept away what we were writing.
+            if self.index.version(name, version) is None:
+                raise
+        self._tidy(record)
         return self.index.version(name, version) or record
 
     def names(self) -> list[str]:
@@ -179,10 +183,11 @@ class Registry:
                 self.index.claim(wanted.model_copy(update={"version": version}))
                 return version
 
-    def _tidy(self, target: Path, files: Sequence[FileDigest]) -> None:
-        """Remove what killed copies of this same registration left behind."""
-        for folder in {(target / file.path).parent for file in files}:
-            sweep(folder)
+    def _tidy(self, record: VersionRecord) -> None:
+        """Remove what killed registrations of a version that stands left behind, whatever its age: none needs it."""
+        target = self.yard.model_folder(record.name, record.version)
+        for folder in {(target / file.path).parent for file in record.files} | {target}:
+            sweep(folder, older_than_seconds=0)
 
     def _aliased(self, name: str, alias: str) -> int:
         record = self.alias(name, alias)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -90,13 +89,12 @@ def smooth(points: Sequence[Point], *, share: float = 0.05) -> tuple[Point, ...]
 def steady(points: Sequence[Point], *, reach: int = 12) -> tuple[Point, ...]:
     """A centred moving median, narrower at the ends: what a quantity usually is, whatever its spikes."""
     known = finite(points)
+    values = [y for _, y in known]
     sides = (min(reach, i, len(known) - 1 - i) for i in range(len(known)))
-    return tuple(
-        (known[i][0], statistics.median(y for _, y in known[i - side : i + side + 1])) for i, side in enumerate(sides)
-    )
+    return tuple((known[i][0], sorted(values[i - side : i + side + 1])[side]) for i, side in enumerate(sides))
 
 
-def finite(points: Sequence[Point]) -> tuple[Point, ...]:
+def finite(points: Iterable[Point]) -> tuple[Point, ...]:
     """The points that can be drawn."""
     return tuple((x, y) for x, y in points if math.isfinite(x) and math.isfinite(y))
 

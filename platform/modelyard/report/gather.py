@@ -21,17 +21,17 @@ from modelyard.records import (
     StatusDocument,
     VersionRecord,
 )
-from modelyard.telemetry import read_metrics, read_rows
+from modelyard.report.curves import Curves
+from modelyard.telemetry import read_rows
 from modelyard.yard import RunFolder, Yard, read_record
 
 R = TypeVar("R", bound=Record)
-Row = dict[str, Any]
 STAGES = ("prepare", "train", "evaluate", "register")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One run as its records tell it. `rows` are metrics.jsonl: for a step the last attempt's row, in step order."""
+    """One run as its records tell it. `curves` are metrics.jsonl: for a step the last attempt's row."""
 
     run_id: str
     status: StatusDocument | None
@@ -39,7 +39,7 @@ class Evidence:
     resolved: str
     stages: tuple[StageRecord, ...]
     attempts: tuple[AttemptRecord, ...]
-    rows: tuple[Row, ...]
+    curves: Curves
     events: tuple[dict[str, Any], ...]
     dataset: DatasetRecord | None
     evaluation: EvaluationRecord | None
@@ -88,7 +88,7 @@ def gather(run: RunFolder, yard: Yard, *, status: StatusDocument | None = None) 
         resolved=reader.text(run.resolved),
         stages=stages,
         attempts=_attempts(reader, run),
-        rows=tuple(read_metrics(run.metrics)),
+        curves=Curves(read_rows(run.metrics)),
         events=tuple(read_rows(run.events)),
         dataset=_dataset(reader, yard, stages),
         evaluation=_evaluation(reader, yard, stages),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -13,8 +12,9 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from modelyard.records import StatusDocument
+from modelyard.report.curves import Curves
 from modelyard.report.evaluation import EvaluationView, evaluation_view, headline, interval
-from modelyard.report.gather import Evidence, Row
+from modelyard.report.gather import Evidence
 from modelyard.report.provenance import attempt_lines, environment, lineage, source_lines, stage_bars, start_up
 from modelyard.report.training import TrainingView, points, training_view
 from modelyard.report.words import between, count, duration, figure, moment, number, short
@@ -42,7 +42,7 @@ class Tile:
 
 def page(evidence: Evidence, *, now: str) -> str:
     """The whole document. `now` is when it was made (RFC 3339)."""
-    training, evaluated = training_view(evidence.rows), evaluation_view(evidence.evaluation)
+    training, evaluated = training_view(evidence.curves), evaluation_view(evidence.evaluation)
     style, script = _asset("style.css"), _asset("page.js")
     return _template().render(
         evidence=evidence,
@@ -95,10 +95,10 @@ def tiles(evidence: Evidence) -> tuple[Tile, ...]:
         metric, _ = found
         note = f"95 % interval {interval(metric)}" if interval(metric) else f"on {metric.suite}"
         out.append(Tile("Held-out text", figure(metric.value), "bits/byte", note))
-    out += _training_tiles(evidence.rows)
+    out += _training_tiles(evidence.curves)
     if steps := _steps(evidence):
         out.append(Tile("Trained on", number(_tokens(evidence)), "tokens", steps))
-    if speeds := sorted(value for _, value in points(evidence.rows, "tokensPerSecond")):
+    if speeds := sorted(value for _, value in points(evidence.curves, "tokensPerSecond")):
         out.append(Tile("Throughput", count(round(speeds[len(speeds) // 2])), "tokens/s", "median over the steps"))
     out += _time_tiles(evidence)
     if evidence.version:
@@ -107,8 +107,8 @@ def tiles(evidence: Evidence) -> tuple[Tile, ...]:
     return tuple(out)
 
 
-def _training_tiles(rows: Sequence[Row]) -> list[Tile]:
-    losses, validation = points(rows, "loss"), points(rows, "validationLoss")
+def _training_tiles(curves: Curves) -> list[Tile]:
+    losses, validation = points(curves, "loss"), points(curves, "validationLoss")
     if validation:
         step, value = validation[-1]
         return [Tile("Validation loss", figure(value), "nats/token", f"at step {count(int(step))}")]
@@ -137,16 +137,16 @@ def _phase(status: StatusDocument | None) -> tuple[str, str, str]:
 
 def _steps(evidence: Evidence) -> str:
     """`480 steps`, `132 of 480 steps`, or nothing before the first."""
-    if not evidence.rows:
+    if not evidence.curves:
         return ""
-    step = int(evidence.rows[-1]["step"])
-    total = int(evidence.rows[-1].get("totalSteps", step))
+    step = evidence.curves.steps[-1]
+    total = int(evidence.curves.last("totalSteps", step))
     return f"{count(step)} of {count(total)} steps" if total != step else f"{count(step)} steps"
 
 
 def _tokens(evidence: Evidence) -> int:
     """Tokens trained on up to the last step; those of a redone step count once."""
-    return int(evidence.rows[-1].get("tokens", 0))
+    return int(evidence.curves.last("tokens", 0))
 
 
 def _sections(

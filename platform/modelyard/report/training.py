@@ -1,8 +1,9 @@
-"""The training run in pictures: curves over the step, and where a step's time went. Pure: rows of metrics.jsonl in."""
+"""The training run in pictures: curves over the step, and where a step's time went. Pure: the run's metrics in."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from modelyard.report.charts import LineChart, Point, Series, finite, line_chart, smooth, steady
-from modelyard.report.gather import Row
+from modelyard.report.curves import Curves
 from modelyard.report.words import duration, figure, number
 
 BESIDE = {"checkpointSeconds", "validationSeconds"}  # told with a step, but not part of its stepSeconds
@@ -49,45 +50,43 @@ class TrainingView:
     table: tuple[tuple[str, str, str, str], ...]
 
 
-def training_view(rows: Sequence[Row]) -> TrainingView | None:
+def training_view(curves: Curves) -> TrainingView | None:
     """The view, or None when no step was recorded."""
-    if not points(rows, "loss"):
+    if not points(curves, "loss"):
         return None
-    breaks = attempt_breaks(rows)
+    breaks = attempt_breaks(curves)
     small = (
-        _drawn(rows, "learningRate", "Learning rate", "by schedule, after warm-up", breaks, from_zero=True),
-        _drawn(rows, "gradNorm", "Gradient norm", "before clipping, over all parameters", breaks, from_zero=True),
+        _drawn(curves, "learningRate", "Learning rate", "by schedule, after warm-up", breaks, from_zero=True),
+        _drawn(curves, "gradNorm", "Gradient norm", "before clipping, over all parameters", breaks, from_zero=True),
         _drawn(
-            rows, "tokensPerSecond", "Throughput", "training tokens per second, all workers", breaks, from_zero=True
+            curves, "tokensPerSecond", "Throughput", "training tokens per second, all workers", breaks, from_zero=True
         ),
-        _drawn(rows, "stepSeconds", "Step time", "seconds per optimizer step", breaks, from_zero=True),
+        _drawn(curves, "stepSeconds", "Step time", "seconds per optimizer step", breaks, from_zero=True),
     )
-    return TrainingView(_loss(rows, breaks), tuple(d for d in small if d.svg), time_parts(rows), loss_table(rows))
+    return TrainingView(_loss(curves, breaks), tuple(d for d in small if d.svg), time_parts(curves), loss_table(curves))
 
 
-def points(rows: Sequence[Row], key: str) -> tuple[Point, ...]:
-    """(step, value) of every row that has a finite number under `key`."""
-    return finite([(row["step"], row[key]) for row in rows if _is_number(row.get(key))])
+def points(curves: Curves, key: str) -> tuple[Point, ...]:
+    """(step, value) of every step that has a finite number under `key`."""
+    return finite(zip(curves.steps, curves.column(key), strict=True))
 
 
-def attempt_breaks(rows: Sequence[Row]) -> tuple[tuple[float, str], ...]:
+def attempt_breaks(curves: Curves) -> tuple[tuple[float, str], ...]:
     """The steps at which another attempt went on."""
     return tuple(
-        (new["step"], f"attempt {new['attempt']}")
-        for old, new in itertools.pairwise(rows)
-        if old.get("attempt") != new.get("attempt") and new.get("attempt") is not None
+        (step, f"attempt {new}")
+        for (_, old), (step, new) in itertools.pairwise(zip(curves.steps, curves.attempts, strict=True))
+        if old != new
     )
 
 
-def time_parts(rows: Sequence[Row]) -> tuple[TimePart, ...]:
-    """Each `…Seconds` of the rows; what `stepSeconds` has beyond the parts inside it is `other`. Largest first."""
-    keys = sorted({key for row in rows for key in row if key.endswith("Seconds")} - {"stepSeconds"})
-    spans = {key: [value for _, value in points(rows, key)] for key in keys}
-    inside = [key for key in keys if key not in BESIDE]
-    timed = [row for row in rows if _is_number(row.get("stepSeconds"))]
-    if not timed or not keys:
+def time_parts(curves: Curves) -> tuple[TimePart, ...]:
+    """Each `…Seconds` of the steps; what `stepSeconds` has beyond the parts inside it is `other`. Largest first."""
+    keys = [key for key in curves.keys if key.endswith("Seconds") and key != "stepSeconds"]
+    spans = {key: [value for _, value in points(curves, key)] for key in keys}
+    rest = _rest(curves, [key for key in keys if key not in BESIDE])
+    if not rest or not keys:
         return ()
-    rest = [max(0.0, row["stepSeconds"] - sum(row.get(key) or 0.0 for key in inside)) for row in timed]
     whole = sum(map(sum, spans.values())) + sum(rest)
     if sum(rest) > 0.005 * whole:
         spans["other"] = rest
@@ -95,10 +94,20 @@ def time_parts(rows: Sequence[Row]) -> tuple[TimePart, ...]:
     return tuple(_part(i, key, values, whole) for i, (key, values) in enumerate(ordered))
 
 
-def loss_table(rows: Sequence[Row], lines: int = 12) -> tuple[tuple[str, str, str, str], ...]:
+def _rest(curves: Curves, inside: Sequence[str]) -> list[float]:
+    """What each timed step took beyond the parts inside it."""
+    steps = zip(curves.column("stepSeconds"), *map(curves.column, inside), strict=True)
+    return [
+        max(0.0, took - sum(part for part in parts if math.isfinite(part)))
+        for took, *parts in steps
+        if math.isfinite(took)
+    ]
+
+
+def loss_table(curves: Curves, lines: int = 12) -> tuple[tuple[str, str, str, str], ...]:
     """The loss curve as numbers: the steps with a validation loss, else evenly spread steps, at most `lines`."""
-    smoothed = dict(smooth(points(rows, "loss")))
-    validation, rates = dict(points(rows, "validationLoss")), dict(points(rows, "learningRate"))
+    smoothed = dict(smooth(points(curves, "loss")))
+    validation, rates = dict(points(curves, "validationLoss")), dict(points(curves, "learningRate"))
     steps = sorted(validation) or sorted(smoothed)
     kept = steps if len(steps) <= lines else [steps[round(i * (len(steps) - 1) / (lines - 1))] for i in range(lines)]
 
@@ -108,8 +117,8 @@ def loss_table(rows: Sequence[Row], lines: int = 12) -> tuple[tuple[str, str, st
     return tuple((str(int(s)), cell(smoothed, s, 4), cell(validation, s, 4), cell(rates, s, 3)) for s in kept)
 
 
-def _loss(rows: Sequence[Row], breaks: tuple[tuple[float, str], ...]) -> Drawn:
-    raw, validation = points(rows, "loss"), points(rows, "validationLoss")
+def _loss(curves: Curves, breaks: tuple[tuple[float, str], ...]) -> Drawn:
+    raw, validation = points(curves, "loss"), points(curves, "validationLoss")
     series = [Series("training, each step", "raw", raw), Series("training, smoothed", "train", smooth(raw))]
     if validation:
         series.append(Series("validation", "validation", validation, dots=True))
@@ -118,9 +127,9 @@ def _loss(rows: Sequence[Row], breaks: tuple[tuple[float, str], ...]) -> Drawn:
 
 
 def _drawn(
-    rows: Sequence[Row], key: str, title: str, caption: str, breaks: tuple[tuple[float, str], ...], *, from_zero: bool
+    curves: Curves, key: str, title: str, caption: str, breaks: tuple[tuple[float, str], ...], *, from_zero: bool
 ) -> Drawn:
-    series = points(rows, key)
+    series = points(curves, key)
     lines = [Series(title.lower(), "train", series)]
     if key in ("tokensPerSecond", "stepSeconds") and len(series) > 20:
         lines = [Series("each step", "raw", series), Series("median", "train", steady(series))]
@@ -150,7 +159,3 @@ def _milliseconds(seconds: float) -> str:
 def _spoken(key: str) -> str:
     words = re.sub(r"(?<!^)([A-Z])", r" \1", key.removesuffix("Seconds")).lower()
     return {"forward backward": "forward and backward", "wait": "waiting for other workers"}.get(words, words)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -22,7 +22,8 @@ _I = re.IGNORECASE
 _STRONG = (
     r"(?:password|passwd|passphrase|passcode|pwd|secret|credentials?|creds|"
     r"(?:auth|access|api|bearer|refresh|session|security|id|hub|hf|github|gitlab|slack|bot|user|admin|service)[-_.]?token|"
-    r"(?:api|access|account|secret|private|signing|encryption|master|shared|storage|ssh|aws|openai|wandb)[-_.]?key)"
+    r"(?:api|access|account|secret|private|signing|encryption|master|shared|storage|ssh|aws|openai|wandb)[-_.]?key"
+    r"(?:[-_.]?base)?)"
 )
 # … and those that do only when the value looks random, because they have ordinary meanings too.
 _WEAK = r"(?:token|[-_.]key|auth|cookie|signature|sig|session[-_.]?id|dsn|connection[-_.]?string)"
@@ -78,12 +79,16 @@ _QUERY = re.compile(
 )
 _SCHEME = re.compile(r"(?P<keep>\b(?:Bearer|Basic|ApiKey)[ \t]+)(?=\S*[\d=]|\S{20})[A-Za-z0-9._~+/=\-]{6,}", _I)
 _HEADER = re.compile(r"(?P<keep>\bAuthorization[\"']?\s*[:=]\s*[\"']?)[^\s\"',;][^\"',;\r\n]*", _I)
-_VALUE = (
-    r"(?P<quote>[\"']?)(?P<value>(?<=\")(?:[^\"\\\n]|\\.)+|(?<=')(?:[^'\\\n]|\\.)+|\$\{\w+\}|[^\s\"',;&|<>()\[\]{}]+)"
+_VALUE = (  # in escaped quotes (JSON within JSON), in quotes, a variable, or one word
+    r"(?P<quote>(?:(?P<escape>\\{1,8})?[\"'])?)(?P<value>"
+    r"(?<=\\[\"'])(?:(?!(?<!\\)(?:(?P=escape)[\"']|\"))[^\n])+|"
+    r"(?<=[^\\]\")(?:[^\"\\\n]|\\.)+|(?<=[^\\]')(?:[^'\\\n]|\\.)+|"
+    r"\$\{\w+\}|(?:[^\s\"',;&|<>()\[\]{}\\]|\\(?!\\{0,8}[\"']))+)"
 )
-_ASSIGNED = re.compile(
-    rf"(?P<name>(?<![\w.\-])[\w.\-]*?(?:{_STRONG}|{_WEAK}))(?P<sign>\d*[\"']?[ \t]*(?:=>|[:=])[ \t]*){_VALUE}", _I
-)
+_NAME = rf"(?P<name>(?<![\w.\-])[\w.\-]*?(?:{_STRONG}|{_WEAK}))"
+_SIGN = r"(?P<sign>\d*(?:\\{0,8}[\"'])?[ \t]*(?:=>|[:=])[ \t]*)"
+_ASSIGNED = re.compile(_NAME + _SIGN + _VALUE, _I)
+_HELD = re.compile(rf"{_NAME}{_SIGN}(?P<open>[\[{{])(?!redacted\])[^\[\]{{}}\n]+", _I)  # password: [a, b], {{a: b}}
 _FLAG = re.compile(
     rf"(?P<keep>(?<!\S)--?[\w.\-]*(?:{_STRONG}|token)[ \t]+)(?!-)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"']{{4,}})", _I
 )
@@ -110,25 +115,12 @@ def redact(text: str, *, environment: Mapping[str, str] | None = None) -> str:
         text = pattern.sub(_mask_rest, text)
     for pattern in (_ASSIGNED, _NAMED):
         text = pattern.sub(_mask_value, text)
-    return text
+    return _HELD.sub(_mask_held, text)
 
 
 def redact_value(value: Any, *, environment: Mapping[str, str] | None = None) -> Any:
-    """The same for plain JSON values; a string under a key that says "secret" goes whole."""
-    if isinstance(value, str):
-        return redact(value, environment=environment)
-    if isinstance(value, Mapping):
-        return {
-            redact(str(key), environment=environment): MASK
-            if isinstance(item, str) and item and _says_secret(_name_of(value, str(key)), item)
-            else redact_value(item, environment=environment)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [redact_value(item, environment=environment) for item in value]
-    return (
-        value if value is None or isinstance(value, bool | int | float) else redact(str(value), environment=environment)
-    )
+    """The same for plain JSON values; strings under a key that says "secret", however deep, go whole."""
+    return _walked(value, environment, holder="")
 
 
 def secret_values(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -149,6 +141,30 @@ def secret_values(environment: Mapping[str, str] | None = None) -> tuple[str, ..
 def is_secret_name(name: str) -> bool:
     """Whether an environment variable of that name holds a secret, by its name."""
     return bool(_ENVIRONMENT.search(name)) and not _NOT_SECRET.search(name)
+
+
+def _walked(value: Any, environment: Mapping[str, str] | None, *, holder: str) -> Any:
+    """`holder` is the nearest name around the value that says that it is secret."""
+    if isinstance(value, str):
+        return MASK if value and holder and _says_secret(holder, value) else redact(value, environment=environment)
+    if isinstance(value, Mapping):
+        return {
+            redact(str(key), environment=environment): _walked(
+                item, environment, holder=_holder(_name_of(value, str(key)), item) or holder
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_walked(item, environment, holder=holder) for item in value]
+    return (
+        value if value is None or isinstance(value, bool | int | float) else redact(str(value), environment=environment)
+    )
+
+
+def _holder(name: str, value: object) -> str:
+    """The name, if it says that a value, or all that it holds, is secret."""
+    says = _says_secret(name, value) if isinstance(value, str) else _holds_secrets(name, value)
+    return name if says else ""
 
 
 def _secrets_of(name: str, value: str) -> Iterator[str]:
@@ -181,6 +197,12 @@ def _mask_value(match: re.Match[str]) -> str:
     return f"{match['name']}{match['sign']}{match['quote']}{MASK}"
 
 
+def _mask_held(match: re.Match[str]) -> str:
+    if not _holds_secrets(match["name"], {} if match["open"] == "{" else []):
+        return match[0]
+    return f"{match['name']}{match['sign']}{match['open']}{MASK}"
+
+
 _ENDS_STRONG = re.compile(rf"{_STRONG}\d*$", _I)
 _ENDS_WEAK = re.compile(rf"(?:{_WEAK}|^key)\d*$", _I)
 
@@ -192,6 +214,12 @@ def _says_secret(name: str, value: str) -> bool:
     if _ENDS_STRONG.search(name):
         return True
     return bool(_ENDS_WEAK.search(name)) and _looks_random(value)
+
+
+def _holds_secrets(name: str, value: object) -> bool:
+    """Whether all that a list or mapping of that name holds is secret; Kubernetes' `secret: {…}` names a Secret."""
+    reference = isinstance(value, Mapping) and name.lower() == "secret"
+    return bool(_ENDS_STRONG.search(name)) and not _SPECIAL_TOKEN.search(name) and not reference
 
 
 def _is_numeric_password(name: str, value: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,19 +25,12 @@ from modelyard.telemetry import redact
 from modelyard.train.task import WorkerFailure
 from modelyard.train.watch import WAITING
 
-# What a rank sees when another one has gone (gloo, NCCL, the store): never the first cause.
-COLLATERAL = (
-    "connection closed by peer",
-    "connection reset by peer",
-    "connection refused",
-    "broken pipe",
-    "gloo",
-    "nccl",
-    "socket",
-    "store->get",
-    "distbackenderror",
-    "distnetworkerror",
-    "timed out waiting",
+# What a rank sees when another one has gone (gloo, NCCL, the store): never the first cause. A dash beside the name of a
+# library makes it part of a job's or a folder's name.
+COLLATERAL = re.compile(
+    r"connection (?:closed|reset) by peer|connection refused|broken pipe|store->get|distbackenderror|distnetworkerror|"
+    r"timed out waiting|(?<!-)(?:gloo|nccl|socket)(?!-)",
+    re.IGNORECASE,
 )
 MEMORY_WORDS = ("running low on memory", "OutOfMemoryError", "memory monitor")  # Ray's own, when it was Ray that killed
 EVIDENCE_LINES = 20
@@ -55,22 +49,25 @@ class FailureNote:
     hint: str = ""
     retryable: bool = True
     evidence: tuple[str, ...] = ()
+    collateral: bool = False
 
 
 def note_of(error: BaseException, *, rank: int, step: int, now: float) -> FailureNote:
     """A worker's exception as it is told."""
     lines = redact("".join(traceback.format_exception(error))).splitlines()[-EVIDENCE_LINES:]
+    collateral = False
     if isinstance(error, ModelyardError):
         failure_class, hint, retryable = error.failure_class, error.hint, error.retryable
     elif is_out_of_memory(error):
         failure_class, retryable = "OutOfMemory", False
         hint = "smaller optimization.globalBatchTokens, more workers, a higher sharding.zeroStage, or more memory"
     else:
-        failure_class, hint, retryable = "Internal", "", is_collateral(str(error))
+        collateral = is_collateral(error)
+        failure_class, hint, retryable = "Internal", "", collateral
     return FailureNote(
         rank=rank, time=now, failure_class=failure_class, error=type(error).__name__,
         message=redact(str(error) or type(error).__name__)[:2000], step=step, hint=hint, retryable=retryable,
-        evidence=tuple(lines),
+        evidence=tuple(lines), collateral=collateral,
     )  # fmt: skip
 
 
@@ -81,10 +78,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def is_collateral(message: str) -> bool:
-    """Whether an error only says that another worker is gone."""
-    low = message.lower()
-    return any(word in low for word in COLLATERAL)
+def is_collateral(error: BaseException) -> bool:
+    """Whether a library's error only says that another worker is gone; one about a file never does."""
+    return getattr(error, "filename", None) is None and bool(COLLATERAL.search(str(error)))
 
 
 def first_cause(notes: Sequence[FailureNote], deaths: Mapping[int, str]) -> WorkerFailure:
@@ -92,7 +88,7 @@ def first_cause(notes: Sequence[FailureNote], deaths: Mapping[int, str]) -> Work
 
     `deaths` are ranks whose process vanished without a word, with how the launcher describes it.
     """
-    own = sorted((n for n in notes if not is_collateral(n.message)), key=lambda n: (WAITING in n.message, n.time))
+    own = sorted((n for n in notes if not n.collateral), key=lambda n: (WAITING in n.message, n.time))
     if own:
         return _told(own[0])
     if deaths:

@@ -6,7 +6,7 @@ import math
 from typing import Protocol
 
 from modelyard.errors import InvalidInputError
-from modelyard.spec import TrainingJob
+from modelyard.spec import OptimizationSpec, TrainingJob
 
 DEFAULT_ROWS = 8  # rows per step when the manifest names no batch (spec: globalBatchTokens)
 
@@ -35,12 +35,32 @@ def rows_per_step(job: TrainingJob) -> int:
 
 
 def total_steps(job: TrainingJob, epochs: Epochs) -> int:
-    """Optimizer steps of the whole run: given, or by tokens (positions) or epochs, rounded up to whole steps."""
+    """Optimizer steps of the whole run: given, or by tokens (positions) or epochs, rounded up to whole steps.
+
+    Raises InvalidInputError when a schedule does not fit into the epochs: the manifest's rules cannot know it.
+    """
     optimization = job.spec.optimization
     if optimization.steps is not None:
         return optimization.steps
     if optimization.tokens is not None:
         return math.ceil(optimization.tokens / (rows_per_step(job) * job.spec.data.sequence_length))
     if optimization.epochs is not None:
-        return epochs.steps_for(optimization.epochs)
+        steps = epochs.steps_for(optimization.epochs)
+        _check_schedule(optimization, steps)
+        return steps
     raise InvalidInputError("spec.optimization: none of steps, epochs and tokens is set")
+
+
+def _check_schedule(optimization: OptimizationSpec, steps: int) -> None:
+    schedule, decay = optimization.schedule, optimization.schedule.decay_steps or 0
+    data = f"{optimization.epochs:g} epochs of this data are only {steps} steps"
+    if schedule.warmup_steps >= steps:
+        raise InvalidInputError(
+            f"spec.optimization.schedule.warmupSteps is {schedule.warmup_steps}, but {data}",
+            hint=f"write less than {steps}",
+        )
+    if schedule.name == "wsd" and schedule.warmup_steps + decay > steps:
+        raise InvalidInputError(
+            f"spec.optimization.schedule.decaySteps is {decay} after {schedule.warmup_steps} of warm-up, but {data}",
+            hint=f"write at most {steps - schedule.warmup_steps}",
+        )

@@ -27,11 +27,11 @@ def learning_rate(peak: float, schedule: ScheduleWish, step: int, total_steps: i
 
 
 def ratio(schedule: ScheduleWish, step: int, total_steps: int) -> float:
-    """Share of the peak, in [0, 1]. Warm-up rises linearly and reaches 1 at step `warmup_steps`."""
+    """Share of the peak, in [0, 1]. Warm-up rises linearly and reaches 1 at step `warmup_steps`; an only step has 1."""
     warmup, low = schedule.warmup_steps, schedule.minimum_ratio
     if step < warmup:
         return step / warmup
-    if schedule.name == "constant":
+    if schedule.name == "constant" or total_steps == 1:
         return 1.0
     if schedule.name == "wsd":
         decay = schedule.decay_steps or max(1, (total_steps - warmup) // 10)  # a tenth: MiniCPM, arXiv:2404.06395

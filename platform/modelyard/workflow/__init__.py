@@ -5,12 +5,13 @@ stands; resume, failure digest and status document. It decides and records; the 
 from modelyard.workflow.attempt import RunOptions
 from modelyard.workflow.driver import run, run_id
 from modelyard.workflow.news import News, Note, Progressed, RunEnded, StageBegan, StageDone, StageSkipped
-from modelyard.workflow.sinks import Sink, to_file
+from modelyard.workflow.sinks import FileSink, Sink
 from modelyard.workflow.stop import StopRequest
 from modelyard.workflow.to_configmap import ConfigMapSink, to_configmap
 
 __all__ = [
     "ConfigMapSink",
+    "FileSink",
     "News",
     "Note",
     "Progressed",
@@ -24,5 +25,4 @@ __all__ = [
     "run",
     "run_id",
     "to_configmap",
-    "to_file",
 ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from modelyard.errors import StorageError
 from modelyard.records import StatusDocument
 from modelyard.yard import durable_folder, replace
+
+log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
@@ -17,10 +21,36 @@ class Sink(Protocol):
 
 
 def to_file(path: Path, *, guard: Callable[[], None] | None = None) -> Sink:
-    """A sink that replaces `path` atomically with the document's JSON; `guard` may raise right before."""
+    """The run's own: replaces `path` atomically with the document's JSON, raises what the disk and `guard` raise."""
 
     def write(status: StatusDocument) -> None:
         durable_folder(path.parent)
         replace(path, status.to_json(), guard=guard)
 
     return write
+
+
+class FileSink:
+    """A file of the user's: refused when its first write fails, after that no fault of its disk ends a run.
+
+    `told` hears of a fault once, until a write succeeds again; every change of the document tries anew.
+    """
+
+    def __init__(self, path: Path, *, told: Callable[[str], None] = lambda text: None) -> None:
+        self._write = to_file(path)
+        self._told = told
+        self._usable = False
+        self._complained = False
+
+    def __call__(self, status: StatusDocument) -> None:
+        try:
+            self._write(status)
+        except StorageError as error:
+            if not self._usable:
+                raise
+            if not self._complained:
+                self._complained = True
+                log.warning("the status could not be told, the run goes on: %s", error)
+                self._told(f"warning: the status could not be told, the run goes on: {error}")
+        else:
+            self._usable, self._complained = True, False

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from modelyard import yard as yards
-from modelyard.records import FailureDigest, FailurePlace, StatusDocument
+from modelyard.records import Condition, FailureDigest, FailurePlace, StatusDocument
+from modelyard.spec.reasons import Reason
+from modelyard.workflow.board import ConditionStatus, with_condition
 
 _AT_WORK = frozenset({"Pending", "Preparing", "Training", "Evaluating", "Registering", "Running"})
+_INTERRUPTED: dict[str, ConditionStatus] = {"Progressing": "False", "Suspended": "True"}
 
 
 def status_of(folder: yards.RunFolder) -> StatusDocument:
@@ -27,4 +30,11 @@ def as_seen(document: StatusDocument, holder: yards.Holder | None) -> StatusDocu
         hint="the same `modelyard run` goes on from the last commit",
         retryable=True,
     )
-    return document.model_copy(update={"phase": "Suspended", "last_failure": failure})
+    conditions = document.conditions
+    for kind, status in _INTERRUPTED.items():
+        ended = Condition(
+            type=kind, status=status, reason=Reason.INTERRUPTED, message=failure.message,
+            last_transition_time=holder.last_seen if holder else document.start_time or "",
+        )  # fmt: skip
+        conditions = with_condition(conditions, ended)
+    return document.model_copy(update={"phase": "Suspended", "last_failure": failure, "conditions": conditions})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from modelyard.errors import IntegrityError, InvalidInputError, NewerLayoutError, NotFoundError, StorageError
 from modelyard.yard.publishing import durable_folder, publish, storage_errors
 from modelyard.yard.reading import read_bytes
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 1
 MARKER = "yard.json"
@@ -126,18 +129,24 @@ class Yard:
         return self.root / "models"
 
     def runs(self) -> list[RunFolder]:
-        """All runs, by id."""
+        """All runs, by id; one that a symbolic link leads out of the yard is left out with a warning."""
         folder = self.root / "runs"
         with storage_errors("read", folder):
             entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [self.run(entry.name) for entry in entries if RUN_ID.fullmatch(entry.name) and entry.is_dir()]
+        found = []
+        for entry in entries:
+            if RUN_ID.fullmatch(entry.name) and entry.is_dir():
+                try:
+                    found.append(self.run(entry.name))
+                except StorageError as error:
+                    log.warning("warning: %s", error)
+        return found
 
     def find_run(self, run_or_job: str) -> RunFolder:
         """A run by its id, or the latest of a job's name; raises NotFoundError that names near ones."""
+        if RUN_ID.fullmatch(run_or_job) and (self.root / "runs" / run_or_job).is_dir():
+            return self.run(run_or_job)
         runs = self.runs()
-        for run in runs:
-            if run.run_id == run_or_job:
-                return run
         of_job = [run for run in runs if job_name(run.run_id) == run_or_job]
         if of_job:
             return max(of_job, key=_last_touched)

@@ -158,6 +158,30 @@ def test_a_damaged_commit_is_passed_over_with_a_warning(run: RunFolder, how: str
         assert str(run.checkpoints / "step-00000010.a1") in warning
 
 
+@pytest.mark.parametrize("how", DAMAGES)
+def test_what_was_passed_over_takes_no_place_among_the_kept(run: RunFolder, how: str) -> None:
+    checkpoint.save(small_state(), run, facts(5, 1))
+    damage(checkpoint.save(small_state(1), run, facts(10, 1)), how)
+    checkpoint.latest(run)
+    commit = checkpoint.save(small_state(2), run, facts(10, claim(run)))
+    attempt = claim(run)
+    assert checkpoint.latest(run).commit == commit
+    checkpoint.prune(run, checkpoint.Keep(last=2), attempt=attempt)
+    assert sorted(os.listdir(run.checkpoints)) == ["step-00000005.a1", commit.name]
+
+
+def test_what_was_mended_counts_again(run: RunFolder) -> None:
+    checkpoint.save(small_state(), run, facts(5, 1))
+    commit = checkpoint.save(small_state(1), run, facts(10, 1))
+    whole = commit.paths[0].read_bytes()
+    damage(commit, "a torn file")
+    checkpoint.latest(run)
+    assert [one.step for one in checkpoint.committed(run)] == [5]
+    commit.paths[0].write_bytes(whole)
+    assert checkpoint.latest(run) == checkpoint.Found(commit)
+    assert [one.step for one in checkpoint.committed(run)] == [10, 5]
+
+
 def test_when_all_are_damaged_nothing_is_started_anew(run: RunFolder) -> None:
     for step in (5, 10):
         damage(checkpoint.save(small_state(), run, facts(step, 1)), "a torn file")

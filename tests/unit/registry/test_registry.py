@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelyard.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
-from modelyard.records import MetricValue, VersionRecord
-from modelyard.registry import Registry, open_registry, parse_reference
+from modelyard.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError, StorageError
+from modelyard.records import FileDigest, MetricValue, VersionRecord
+from modelyard.registry import Registry, open_registry, parse_reference, store
 from modelyard.registry.copying import copy_folder
 from modelyard.registry.index import FileIndex
 from modelyard.registry.index_configmap import ConfigMapIndex
@@ -104,6 +105,31 @@ def test_a_half_copied_version_does_not_exist_and_its_number_is_not_given_away(r
     assert _register(registry, model).version == 1
     for version in registry.versions("quickstart"):
         registry.verify(version)
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_what_killed_registrations_left_is_swept(registry: Registry, model: Path, stands: bool) -> None:
+    _register(registry, model)
+    folder = registry.yard.model_folder("quickstart", 1)
+    if not stands:
+        (folder / "version.json").unlink()
+    left = [folder / ".version.json.1-2.tmp", folder / "nested" / ".tokenizer.json.1-2.tmp"]
+    for path in left:
+        path.write_text("half")
+    registry.verify(_register(registry, model))
+    assert not any(path.exists() for path in left)
+
+
+def test_who_is_swept_away_by_the_same_registration_finds_its_version(
+    registry: Registry, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(source: Path, target: Path, files: Sequence[FileDigest]) -> None:
+        monkeypatch.undo()
+        _register(registry, model)
+        raise StorageError("what was being written is gone")
+
+    monkeypatch.setattr(store, "copy_folder", overtaken)
+    assert _register(registry, model) == registry.resolve("quickstart@1").record
 
 
 def test_a_damaged_half_copy_is_made_anew(registry: Registry, model: Path) -> None:

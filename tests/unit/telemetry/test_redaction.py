@@ -56,6 +56,12 @@ PLANTED = [
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIEabc\ndef\n-----END RSA PRIVATE KEY-----", "MIIEabc"),
     ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNz and cut off", "b3BlbnNz"),
     ("Set-Cookie: sid=31d4d96e407aad42", "31d4d96e407aad42"),
+    (r"{\"password\": \"hunter2\"}", "hunter2"),
+    (r'"{\"password\": \"with \\\"quotes\\\" and spaces\"}"', "and spaces"),
+    (r"{\\\"password\\\": \\\"hunter2\\\"}", "hunter2"),
+    ("secret_key_base: plainwords", "plainwords"),
+    ("{'password': ['hunter2', 'second']}", "second"),
+    ("{'password': {'k': 'hunter2'}}", "hunter2"),
 ]
 
 PLAIN = [
@@ -81,6 +87,9 @@ PLAIN = [
     "author: someone, authority=none",
     "token=17 of rank 3",
     "api_key: null, password: ${DB_PASSWORD}, secret = None",
+    r"{\"password\": \"\", \"user\": \"team\"}",
+    "volumes: [{name: hub, secret: {secretName: hub}}]",
+    "{'password': [], 'bos_token': ['<s>']}",
     "modelyard run -f job.yaml --set spec.optimization.tokens=100000",
 ]
 
@@ -175,6 +184,9 @@ def test_structures_are_walked() -> None:
         "tokens": 2048,
         "path": Path("/home/hunter2="),
         "passwords": {"hunter2=": 1},
+        "password": ["plain", {"k": "words"}, None],
+        "credentials": {"k": {"deep": "words"}},
+        "volume": {"secret": {"secretName": "hub"}},
     }
     clean = redact_value(value, environment={"X_SECRET": "hunter2="})
     assert clean == {
@@ -185,11 +197,40 @@ def test_structures_are_walked() -> None:
         "tokens": 2048,
         "path": f"/home/{MASK}",
         "passwords": {MASK: 1},
+        "password": [MASK, {"k": MASK}, None],
+        "credentials": {"k": {"deep": MASK}},
+        "volume": {"secret": {"secretName": "hub"}},
     }
 
 
+def test_beside_an_escaped_secret_the_rest_stays() -> None:
+    text = r"{\"password\": \"hunter2\", \"user\": \"team\"}"
+    assert redact(text, environment=NONE) == rf"{{\"password\": \"{MASK}\", \"user\": \"team\"}}"
+
+
 @pytest.mark.parametrize(
-    "piece", ["a", "a.", "a-", "key", "token=", "?a=", "://", "a:b@", "- ", "\n", "x ", "=", "'", '"']
+    "piece",
+    [
+        "a",
+        "a.",
+        "a-",
+        "key",
+        "token=",
+        "?a=",
+        "://",
+        "a:b@",
+        "- ",
+        "\n",
+        "x ",
+        "=",
+        "'",
+        '"',
+        "\\",
+        '\\"',
+        r"password=\"",
+        "password=[",
+        "token:",
+    ],
 )
 def test_no_text_takes_long(piece: str) -> None:
     text = piece * (200_000 // len(piece))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.data import IGNORED, Rows
-from modelyard.errors import NonFiniteLossError, StorageError, TrainingError
+from modelyard.errors import IntegrityError, InvalidInputError, NonFiniteLossError, StorageError, TrainingError
 from modelyard.records import AttemptRecord
+from modelyard.spec import ScheduleSpec
 from modelyard.train import WorkerFailure
 from modelyard.train.batches import chance_seed, make_batch, num_micro_steps
 from modelyard.train.failures import FailureNote, error_of, first_cause, note_of, take_notes, write_note
@@ -55,11 +58,14 @@ def test_chance_differs_by_each_of_its_four() -> None:
     assert chance_seed(17, 3, 0, 0) == chance_seed(17, 3, 0, 0) < 2**63
 
 
-def test_lengths() -> None:
-    class Epochs:
-        def steps_for(self, epochs: float) -> int:
-            return int(epochs * 10)
+class Epochs:
+    """Ten steps each."""
 
+    def steps_for(self, epochs: float) -> int:
+        return int(epochs * 10)
+
+
+def test_lengths() -> None:
     job = TinyYard.job()
     assert rows_per_step(job) == 8
     assert total_steps(job, Epochs()) == 30
@@ -68,6 +74,25 @@ def test_lengths() -> None:
         changed = optimization.model_copy(update={"steps": None, **change})
         spec = job.spec.model_copy(update={"optimization": changed})
         assert total_steps(job.model_copy(update={"spec": spec}), Epochs()) == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ({"name": "cosine", "warmup_steps": 25}, "warmupSteps is 25, but 2.5 epochs of this data are only 25 steps"),
+        (
+            {"name": "wsd", "warmup_steps": 10, "decay_steps": 16},
+            "decaySteps is 16 after 10 of warm-up, but 2.5 epochs",
+        ),
+        ({"name": "wsd", "warmup_steps": 10, "decay_steps": 15}, ""),
+    ],
+)
+def test_a_schedule_must_fit_into_the_epochs(schedule: dict[str, Any], said: str) -> None:
+    job = TinyYard.job()
+    change = {"steps": None, "epochs": 2.5, "schedule": ScheduleSpec(**schedule)}
+    spec = job.spec.model_copy(update={"optimization": job.spec.optimization.model_copy(update=change)})
+    with pytest.raises(InvalidInputError, match=said) if said else nullcontext():
+        assert total_steps(job.model_copy(update={"spec": spec}), Epochs()) == 25
 
 
 def test_restarts_count_failures_in_a_row_and_a_commit_begins_anew() -> None:
@@ -113,11 +138,19 @@ def note(rank: int, message: str, *, time: float = 1.0, failure_class: str = "In
     return FailureNote(rank, time, failure_class, "RuntimeError", message, step=4)
 
 
+def noted(rank: int, error: Exception, *, time: float = 1.0) -> FailureNote:
+    return note_of(error, rank=rank, step=4, now=time)
+
+
 GLOO = "[pair.cc:553] Connection closed by peer [127.0.0.1]:32133"
+LOST_PEER = RuntimeError(GLOO)
+FULL = StorageError("cannot write runs/websocket-bot-1a2b3c4d/train: the disk is full")
 CAUSES = {
     "a rank's own error, though the other's word came first": (
-        [note(0, GLOO, time=1.0), note(1, "division by zero", time=1.1)], {}, "Internal", 1),
-    "a death, not what broke after it": ([note(0, GLOO)], {1: "Worker exit type: SYSTEM_ERROR"}, "WorkerLost", 1),
+        [noted(0, LOST_PEER, time=1.0), note(1, "division by zero", time=1.1)], {}, "Internal", 1),
+    "a death, not what broke after it": ([noted(0, LOST_PEER)], {1: "Worker exit type: SYSTEM_ERROR"}, "WorkerLost", 1),
+    "our own error, whatever names stand in it": (
+        [noted(0, LOST_PEER, time=0.9), noted(1, FULL)], {0: "The actor died"}, "Storage", 1),
     "a word before the death": ([note(1, "stood", failure_class="Hang")], {1: "exit code 86"}, "Hang", 1),
     "a rank that stood, not the one that waited for it": (
         [note(0, "stood in 'waiting for the other workers'", time=1.0), note(1, "stood in 'data'", time=1.5)],
@@ -154,7 +187,23 @@ def test_memory_and_collateral_errors_are_known_by_their_words() -> None:
         == "OutOfMemory"
     )
     assert not note_of(ValueError("a bug"), rank=0, step=1, now=0).retryable
-    assert note_of(RuntimeError(GLOO), rank=0, step=1, now=0).retryable
+    assert noted(0, LOST_PEER).retryable
+
+
+@pytest.mark.parametrize(
+    ("error", "collateral"),
+    [
+        (RuntimeError("[enforce fail at ../gloo/transport/tcp/device.cc:83] rv != -1"), True),
+        (RuntimeError("Rank 0 Watchdog caught collective operation timeout: WorkNCCL(SeqNum=3)"), True),
+        (RuntimeError("The client socket has timed out after 600s"), True),
+        (ConnectionResetError(104, "Connection reset by peer"), True),
+        (IntegrityError("/data/nccl-corpus/yard/data/12/train/shard-00000.bin has 3 bytes; its index says 4"), False),
+        (RuntimeError("/data/nccl-corpus/x.bin cannot be opened"), False),
+        (FileNotFoundError(2, "No such file or directory", "/data/nccl/x.bin"), False),
+    ],
+)
+def test_only_a_librarys_words_about_its_peers_are_collateral(error: Exception, collateral: bool) -> None:
+    assert (noted(0, error).collateral, noted(0, error).retryable) == (collateral, collateral)
 
 
 def test_failures_are_raised_as_their_class() -> None:

@@ -19,6 +19,9 @@ CASES = {
     "wsd is stable": (ScheduleSpec(name="wsd", warmup_steps=5, decay_steps=10), 90, 100, 1.0),
     "wsd decays": (ScheduleSpec(name="wsd", warmup_steps=5, decay_steps=10, minimum_ratio=0.2), 95, 100, 0.6),
     "wsd ends at the minimum": (ScheduleSpec(name="wsd", decay_steps=10, minimum_ratio=0.2), 100, 100, 0.2),
+    "an only step is at the peak: cosine": (ScheduleSpec(name="cosine", minimum_ratio=0.0), 1, 1, 1.0),
+    "an only step is at the peak: linear": (ScheduleSpec(name="linear", minimum_ratio=0.0), 1, 1, 1.0),
+    "an only step is at the peak: wsd": (ScheduleSpec(name="wsd", minimum_ratio=0.0), 1, 1, 1.0),
     "wsd decays over a tenth when not told": (ScheduleSpec(name="wsd", minimum_ratio=0.0), 95, 100, 0.5),
 }
 

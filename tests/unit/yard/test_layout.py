@@ -109,6 +109,16 @@ def test_a_symbolic_link_inside_a_run_or_a_model_is_refused(yard: Yard, tmp_path
         yard.model_folder("quickstart", 3)
 
 
+def test_a_run_that_is_a_link_hides_no_other(yard: Yard, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _make(yard, "other-0123abcd", "quickstart-aaaaaaaa")
+    (yard.root / "runs" / "job-0123abcd").symlink_to(tmp_path)
+    assert [run.run_id for run in yard.runs()] == ["other-0123abcd", "quickstart-aaaaaaaa"]
+    assert "job-0123abcd leads out of the yard" in caplog.text
+    assert yard.find_run("quickstart").run_id == "quickstart-aaaaaaaa"
+    with pytest.raises(StorageError, match="leads out of the yard"):
+        yard.find_run("job-0123abcd")
+
+
 def test_a_link_to_a_whole_yard_is_followed(yard: Yard, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(yard.root)
     assert open_yard(tmp_path / "link") == yard
