@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -25,6 +25,7 @@ from modelyard.serve.service import Generation, Phase, Prompt, Service
 
 VERSION_HEADER = "x-modelyard-version"
 _LONG_TEXT = 8192  # characters; longer prompts are tokenised beside the event loop (about 1 ms at this length)
+_LONG_BODY = 64 * 1024  # bytes; longer ones are parsed beside it (a few ms at this length)
 
 
 def build_app(service: Service) -> FastAPI:
@@ -98,7 +99,7 @@ def _model(service: Service) -> Handler:
 
 def _completions(service: Service) -> Handler:
     async def completions(request: Request) -> Response:
-        body = parse_completion(await _read_body(request))
+        body = await _parse(parse_completion, await _read_body(request))
         _require_model(service, body.model)
         model = service.model
         shape = CompletionShape(with_logprobs=body.logprobs is not None)
@@ -113,7 +114,7 @@ def _completions(service: Service) -> Handler:
 
 def _chat(service: Service) -> Handler:
     async def chat(request: Request) -> Response:
-        body = parse_chat(await _read_body(request))
+        body = await _parse(parse_chat, await _read_body(request))
         _require_model(service, body.model)
         tokenizer = service.model.tokenizer
         if tokenizer.chat_template is None:
@@ -229,6 +230,13 @@ def _prompt(body: CompletionBody | ChatBody, model: Model, ids: list[int], text:
     except InvalidInputError as error:
         raise from_input_error(error) from error
     return Prompt(tuple(ids), params, text)
+
+
+T = TypeVar("T", CompletionBody, ChatBody)
+
+
+async def _parse(parse: Callable[[bytes], T], body: bytes) -> T:
+    return parse(body) if len(body) < _LONG_BODY else await asyncio.to_thread(parse, body)
 
 
 async def _encode(encode: Callable[[str], list[int]], text: str) -> list[int]:

@@ -16,6 +16,7 @@ import pytest
 import torch
 import transformers
 
+from modelyard.serve.protocol import parse_completion
 from support.gateways import Running, running_gateway, wait_until
 from support.tiny_models import write_tiny_model
 
@@ -202,6 +203,20 @@ def test_bodies_and_routes_that_are_wrong(gateway: Running) -> None:
     assert (large.status_code, large.json()["error"]["code"]) == (413, "body_too_large")
     assert httpx.get(post).status_code == 405
     assert "no such route" in httpx.get(f"{gateway.url}/v1/nothing").json()["error"]["message"]
+
+
+def test_long_bodies_are_parsed_beside_the_event_loop(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def parse(body: bytes) -> Any:
+        threads.append(threading.current_thread())
+        return parse_completion(body)
+
+    monkeypatch.setattr("modelyard.serve.gateway.parse_completion", parse)
+    for words in (1, 40_000):
+        httpx.post(f"{gateway.url}/v1/completions", json={"model": "tiny", "prompt": "a " * words, "max_tokens": 1})
+    short, long = threads
+    assert short is not long
 
 
 def test_chat_without_a_template_says_what_to_do(client: openai.OpenAI) -> None:
