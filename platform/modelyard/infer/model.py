@@ -115,7 +115,7 @@ class Model:
 
     @property
     def max_logit_tokens(self) -> int:
-        """Positions whose logits may be held at once."""
+        """Positions whose logits are held at once, when scoring or echoing; more where the family gives no pieces."""
         from modelyard.infer.executor import MAX_LOGIT_ELEMENTS
 
         return max(1, MAX_LOGIT_ELEMENTS // self.vocab_size)
