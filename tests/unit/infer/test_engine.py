@@ -12,6 +12,7 @@ import torch
 
 from modelyard.errors import InvalidInputError
 from modelyard.infer import Engine, Model, Request, SamplingParams, TokenEvent, open_model
+from modelyard.infer.executor import Chunk
 
 PROMPT = (5, 9, 33, 120, 7)
 SAMPLED = SamplingParams(max_tokens=12, temperature=1.0, seed=7)
@@ -193,6 +194,16 @@ def test_memory_grows_by_need_and_never_beyond_the_bound(folder: Callable[..., P
         most = max(most, engine.cache_tokens)
     assert 4 * 125 <= most <= 4 * model.max_length
     assert engine.cache_tokens == 0
+
+
+@pytest.mark.parametrize("family", ["gemma2", "bloom", "mamba"])
+def test_alone_too_only_the_last_logits_of_a_prompt_are_kept(family: str, folder: Callable[..., Path]) -> None:
+    config = {"state_size": 4} if family == "mamba" else {}
+    executor = open_model(folder(family, **config)).open_executor()
+    whole = executor.forward([Chunk(0, PROMPT, 0, all_logits=True)])[0]
+    last = executor.forward([Chunk(1, PROMPT, 0)])[0]
+    assert torch.allclose(last, whole[-1:], atol=1e-5)
+    assert last.untyped_storage().nbytes() == last.nbytes
 
 
 def test_events_add_up(llama: Model) -> None:
