@@ -120,7 +120,7 @@ class Engine:
                 request=request,
                 choice=choice,
                 tokens=list(request.prompt),
-                text=ChoiceText(self._model.tokenizer, request.params.stop),
+                text=ChoiceText(self._model.tokenizer, request.params.stop, request.prompt),
                 generator=open_generator(seed, choice),
             )
             for choice in range(request.params.n)

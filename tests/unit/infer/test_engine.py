@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 
 from modelyard.errors import InvalidInputError
 from modelyard.infer import Engine, Model, Request, SamplingParams, TokenEvent, open_model
 from modelyard.infer.executor import Chunk
+from modelyard.text import open_tokenizer
 
 PROMPT = (5, 9, 33, 120, 7)
 SAMPLED = SamplingParams(max_tokens=12, temperature=1.0, seed=7)
@@ -204,6 +207,16 @@ def test_alone_too_only_the_last_logits_of_a_prompt_are_kept(family: str, folder
     last = executor.forward([Chunk(1, PROMPT, 0)])[0]
     assert torch.allclose(last, whole[-1:], atol=1e-5)
     assert last.untyped_storage().nbytes() == last.nbytes
+
+
+def test_a_completion_keeps_the_space_after_its_prompt(llama: Model, tmp_path: Path) -> None:
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"▁w{i}": i for i in range(llama.vocab_size)}, "▁w0"))
+    words.decoder = tokenizers.decoders.Metaspace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "▁w0"}', encoding="utf-8")
+    model = replace(llama, tokenizer=open_tokenizer(tmp_path))
+    told = model.generate([PROMPT], SamplingParams(max_tokens=3, ignore_eos=True))[0]
+    assert told.text == "".join(f" w{token}" for token in told.token_ids)
 
 
 def test_events_add_up(llama: Model) -> None:
