@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import os
 import time
@@ -126,11 +125,10 @@ def _chat(service: Service) -> Handler:
             )
         messages = [message.model_dump(exclude_none=True) for message in body.messages]
         try:
-            text = tokenizer.render_chat(messages, True)
+            ids = await asyncio.to_thread(tokenizer.encode_chat, messages)
         except InvalidInputError as error:
             raise from_input_error(error, param="messages") from error
-        encode = functools.partial(tokenizer.encode, specials=True)  # those that the template wrote
-        prompt = _prompt(body, service.model, await _encode(encode, text), None)
+        prompt = _prompt(body, service.model, ids, None)
         return await _answer(service, request, body, ChatShape(with_logprobs=bool(body.logprobs)), [prompt])
 
     return chat

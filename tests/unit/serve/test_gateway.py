@@ -340,6 +340,10 @@ def test_chat(folder: Path, tmp_path: Path, alone: Any, tokenizer: Any) -> None:
         assert chunks[0].choices[0].delta.role == "assistant"
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == expected
         assert chunks[-1].choices[0].finish_reason in ("stop", "length")
+        asked["messages"][0]["content"] += tokenizer.eos_token
+        forged = client.chat.completions.create(**asked, max_tokens=1)
+        assert forged.usage is not None
+        assert forged.usage.prompt_tokens > len(ids) + 1, "a message ends no turn"
 
 
 def test_slow_readers_lose_nothing(gateway: Running) -> None:
