@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from modelyard.errors import InvalidInputError
@@ -39,6 +40,7 @@ def build_app(service: Service) -> FastAPI:
     app.add_api_route("/v1/chat/completions", _chat(service), methods=["POST"], response_model=None)
     app.add_exception_handler(RefusedError, _tell_refusal(service))
     app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(Exception, _tell_crash)
     app.add_middleware(_NameVersion, version=service.served.version)
     return app
@@ -147,7 +149,7 @@ async def _answer(
         async for index, event in generation:
             choices[index].take(event)
     if hang_up.seen:
-        return Response(status_code=499)  # nginx's word for it; nobody reads it
+        return _unread()
     total = usage(choices, num_choices_per_prompt=generation.num_choices_per_prompt)
     return _json(shape.whole(head, choices, total))
 
@@ -291,6 +293,15 @@ async def _tell_http_error(request: Request, error: Exception) -> Response:
     words = {404: f"no such route: {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
     refusal = RefusedError(error.status_code, words.get(error.status_code, str(error.detail)))
     return _json(refusal.body(), status=error.status_code, headers=error.headers)
+
+
+async def _tell_nobody(request: Request, error: Exception) -> Response:
+    return _unread()
+
+
+def _unread() -> Response:
+    """To a client that hung up."""
+    return Response(status_code=499)  # nginx's word for it
 
 
 async def _tell_crash(request: Request, error: Exception) -> Response:

@@ -107,3 +107,9 @@ def test_nothing_to_score_and_nothing_before(llama: Model) -> None:
     assert len(llama.score([ScoreItem((1,))])[0].logprobs) == 0
     with pytest.raises(InvalidInputError, match="nothing before it"):
         llama.score([ScoreItem((1, 2), 0)])
+
+
+@pytest.mark.parametrize("stride", [-1, 0, 129])
+def test_a_stride_that_leaves_targets_without_a_window(llama: Model, stride: int) -> None:
+    with pytest.raises(InvalidInputError, match="a window scores 1 to 128 tokens"):
+        llama.score([ScoreItem((1, 2))], stride=stride)

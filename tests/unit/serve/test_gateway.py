@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -16,6 +17,7 @@ import pytest
 import torch
 import transformers
 
+from modelyard.serve.gateway import build_app
 from modelyard.serve.protocol import parse_completion
 from support.gateways import Running, running_gateway, wait_until
 from support.tiny_models import write_tiny_model
@@ -234,6 +236,21 @@ def test_a_client_that_hangs_up_frees_its_place_at_once(gateway: Running) -> Non
             client.sendall(head.encode() + body)
             assert wait_until(lambda: gateway.load().running > 0)
         assert wait_until(lambda: gateway.load().running == 0 and gateway.load().waiting == 0, seconds=2)
+
+
+def test_a_client_that_hangs_up_amid_its_body_is_no_crash(gateway: Running) -> None:
+    received = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(received)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": [], "query_string": b""}
+    asyncio.run(build_app(gateway.service)(scope, receive, send))  # a crash would be raised here, for the log
+    assert sent[0]["status"] == 499
 
 
 def test_metrics_carry_vllms_names(gateway: Running, client: openai.OpenAI) -> None:
