@@ -83,10 +83,6 @@ class Tokenizer:
         """Text of `ids`; special tokens are left out unless `specials`. Broken bytes become U+FFFD."""
         return self.backend.decode(list(ids), skip_special_tokens=not specials)
 
-    def token(self, token_id: int) -> str:
-        """The text of one token alone; bytes that are no whole character show as U+FFFD."""
-        return self.token_bytes(token_id).decode("utf-8", errors="replace")
-
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes of one token alone (special tokens: their name; an unknown id: none)."""
         name = self.backend.id_to_token(token_id)
