@@ -16,6 +16,7 @@ from modelyard.infer import SamplingParams
 from modelyard.serve.refusals import RefusedError, from_validation, invalid
 
 MAX_BODY_BYTES = 8 * 1024 * 1024  # a million token ids as text
+MAX_CONTAINERS = 1 << 16  # lists and objects in a body: while millions are made, which takes seconds, all else waits
 MAX_CHOICES = 256  # prompts x n of one request
 MAX_LOGPROBS = 5  # OpenAI's bound for completions, and what the engine keeps
 MAX_MESSAGES = 1024
@@ -227,11 +228,23 @@ def _parse(kind: type[T], body: bytes) -> T:
 
 
 def _read_json(body: bytes) -> object:
+    if _num_containers(body) > MAX_CONTAINERS:
+        raise invalid(f"the body has more than {MAX_CONTAINERS} lists and objects")
     # Apart from the checks: `model_validate_json` copies a value for each validator, and once more for its fault.
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise invalid(f"the body is not JSON: {error}", code="invalid_json") from error
+
+
+def _num_containers(body: bytes) -> int:
+    """Lists and objects in a JSON text; when it has few brackets, also those in its strings."""
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets <= MAX_CONTAINERS:
+        return brackets
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b"".join(unescaped.split(b'"')[::2])
+    return outside.count(b"[") + outside.count(b"{")
 
 
 def _judge_extra(kind: type[_Generation], field: str, value: object) -> RefusedError | None:

@@ -124,6 +124,18 @@ def test_no_near_name_is_looked_for_when_a_field_is_longer_than_any(monkeypatch:
     assert looked == ["temprature"]
 
 
+@pytest.mark.parametrize("unit", ["[", "{", '"[', '\\"[', '\\\\"["', "\\\\[", "]"])
+def test_brackets_in_a_text_are_no_lists(unit: str) -> None:
+    assert completion(prompt=unit * 70_000).prompt == [unit * 70_000]
+
+
+@pytest.mark.parametrize("unit", ["[1]", "{}", '["\\""]', '{"a":"\\\\"}'])
+def test_millions_of_lists_are_refused_unread(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("modelyard.serve.protocol.from_json")
+    with pytest.raises(RefusedError, match="more than 65536 lists and objects"):
+        parse_completion(b'{"model": "m", "prompt": [%b]}' % b",".join([unit.encode()] * 70_000))
+
+
 def test_deep_json_is_refused_not_crashed_on() -> None:
     with pytest.raises(RefusedError):
         parse_completion(b'{"model": "m", "prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
