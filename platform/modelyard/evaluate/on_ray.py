@@ -15,6 +15,7 @@ from modelyard.evaluate.task import EvaluateTask, Report, run_task
 from modelyard.records import EvaluationRecord
 from modelyard.spec import WorkersSpec
 from modelyard.spec.quantities import quantity
+from modelyard.telemetry import worker_log
 
 _POLL_SECONDS = 0.25
 
@@ -75,11 +76,7 @@ def _score(task: EvaluateTask, threads: int, gpu: bool, scratch: str) -> bytes:
         part.write_text(json.dumps([doing, done, total]))
         os.replace(part, path)
 
-    with (
-        (Path(scratch) / "evaluate.log").open("a") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
+    with worker_log(Path(scratch) / "evaluate.log"):
         return run_task(task, report, device="cuda" if gpu else "cpu").to_json()
 
 

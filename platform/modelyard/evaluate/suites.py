@@ -28,7 +28,7 @@ from modelyard.records import EvaluationRecord, SuiteResult, Verdict
 from modelyard.text import open_tokenizer
 
 if TYPE_CHECKING:
-    from modelyard.spec import GateSpec, SourceSpec, SuiteSpec
+    from modelyard.spec import GateSpec, SuiteSpec
 
 Progress = Callable[[str, int, int], None]
 BATCH_TOKENS = 1 << 16  # documents are handed to the model in groups of about this many tokens
@@ -63,20 +63,17 @@ class _Shelf:
     model: Model
     root: Path
     dataset_folder: Path | None
-    validation: tuple[SourceSpec, ...]
 
     def documents(self, suite: SuiteSpec) -> Iterator[Text | str]:
         """The suite's documents; a string is the reason why one cannot be scored."""
-        if not suite.sources and self.dataset_folder is not None:
+        if not suite.sources:
+            if self.dataset_folder is None:
+                raise InvalidInputError(
+                    f"suite {suite.name} names no sources, and there are no validation documents to take instead",
+                    hint=f"set sources of suite {suite.name}",
+                )
             yield from self._validation_split(self.dataset_folder)
-            return
-        sources = suite.sources or self.validation
-        if not sources:
-            raise InvalidInputError(
-                f"suite {suite.name} names no sources, and there are no validation documents to take instead",
-                hint=f"set sources of suite {suite.name}",
-            )
-        for source in sources:
+        for source in suite.sources:
             for document in read_documents(source, root=self.root):
                 yield document.reason if isinstance(document, BadRecord) else _fresh(document.text)
 
@@ -127,7 +124,6 @@ def evaluate(
     model_name: str,
     model_digest: str,
     dataset_folder: Path | None = None,
-    validation: Sequence[SourceSpec] = (),
     seed: int = 0,
     progress: Progress = _silent,
     environment: Mapping[str, str] | None = None,
@@ -138,15 +134,13 @@ def evaluate(
     """Score `model` on each suite and judge the gates; those that compare look at `baseline`.
 
     A suite's sources are read below `root`. One without takes the validation split of the prepared `dataset_folder`
-    (what the model was prepared with, whatever became of the files since), without such a folder `validation`. The
-    dataset's training histogram gives the unigram reference, when its tokenizer is the model's.
+    (what the model was prepared with, whatever became of the files since). The dataset's training histogram gives the
+    unigram reference, when its tokenizer is the model's.
     `progress(suite, documents done, documents in all)`. `now` is the record's time; `seed` draws the resamples.
     Raises what reading the documents raises (missing files); a suite with nothing to score is an `Error` verdict.
     """
     started = clock()
-    measured = measure(
-        model, suites, root=root, dataset_folder=dataset_folder, validation=validation, seed=seed, progress=progress
-    )
+    measured = measure(model, suites, root=root, dataset_folder=dataset_folder, seed=seed, progress=progress)
     results = tuple(suite.result for suite in measured.suites)
     decided = tuple(
         decide(
@@ -177,7 +171,6 @@ def measure(
     *,
     root: Path,
     dataset_folder: Path | None = None,
-    validation: Sequence[SourceSpec] = (),
     seed: int = 0,
     progress: Progress = _silent,
     references: bool = True,
@@ -187,7 +180,7 @@ def measure(
     `references`: also tell what xz makes of the texts, which takes a second a megabyte.
     """
     costs = _unigram_costs(model, dataset_folder)
-    shelf = _Shelf(model, root, dataset_folder, tuple(validation))
+    shelf = _Shelf(model, root, dataset_folder)
     return Measured(
         tuple(
             _run_suite(shelf, suite, _Tally(references), costs=costs, seed=seed, progress=progress) for suite in suites

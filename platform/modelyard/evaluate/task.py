@@ -30,7 +30,7 @@ class BaselineTask:
 
 @dataclass(frozen=True)
 class EvaluateTask:
-    """`suites`, `gates` and `validation` are the spec's own JSON.
+    """`suites` and `gates` are the spec's own JSON.
 
     `dataset_folder` gives suites without sources their documents, and the unigram reference.
     """
@@ -41,7 +41,6 @@ class EvaluateTask:
     root: str
     suites: tuple[str, ...]
     gates: tuple[str, ...]
-    validation: tuple[str, ...]
     now: str
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     dataset_folder: str | None = None
@@ -56,7 +55,7 @@ def run_task(task: EvaluateTask, report: Report, *, device: str = "cpu") -> Eval
     """
     from modelyard.evaluate import evaluate
     from modelyard.infer import open_model
-    from modelyard.spec import GateSpec, SourceSpec, SuiteSpec
+    from modelyard.spec import GateSpec, SuiteSpec
 
     suites = [SuiteSpec.model_validate(json.loads(text)) for text in task.suites]
     baseline = _baseline(task, suites, report, device=device) if task.baseline else None
@@ -66,7 +65,6 @@ def run_task(task: EvaluateTask, report: Report, *, device: str = "cpu") -> Eval
         [GateSpec.model_validate(json.loads(text)) for text in task.gates],
         root=Path(task.root),
         now=task.now,
-        validation=[SourceSpec.model_validate(json.loads(text)) for text in task.validation],
         dataset_folder=Path(task.dataset_folder) if task.dataset_folder else None,
         model_name=task.model_name,
         model_digest=task.model_digest,

@@ -23,11 +23,11 @@ class Released:
 
 
 class ChoiceText:
-    """Decodes one choice's tokens and holds back what may yet become part of a stop string."""
+    """Decodes one choice's tokens as they go on from `prompt`; holds back what may become part of a stop string."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], prompt: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._decoder = StreamDecoder(tokenizer)
+        self._decoder = StreamDecoder(tokenizer, after=prompt)
         self._stop = tuple(stop)
         self._held = ""
         self._released = 0  # characters

@@ -95,11 +95,6 @@ class Engine:
         return len(self._running)
 
     @property
-    def num_waiting(self) -> int:
-        """Sequences that wait for one."""
-        return len(self._waiting)
-
-    @property
     def cache_tokens(self) -> int:
         """Tokens for which key-value memory is held."""
         return self._executor.cache_tokens
@@ -120,7 +115,7 @@ class Engine:
                 request=request,
                 choice=choice,
                 tokens=list(request.prompt),
-                text=ChoiceText(self._model.tokenizer, request.params.stop),
+                text=ChoiceText(self._model.tokenizer, request.params.stop, request.prompt),
                 generator=open_generator(seed, choice),
             )
             for choice in range(request.params.n)

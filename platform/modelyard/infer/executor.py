@@ -151,10 +151,10 @@ class LoneExecutor:
     def __init__(self, module: Any) -> None:
         self._module = module
         self._device = next(module.parameters()).device
+        taken = signature(module.forward).parameters
         # state-space families have a name of their own for what they keep
-        self._past_name = (
-            "past_key_values" if "past_key_values" in signature(module.forward).parameters else "cache_params"
-        )
+        self._past_name = "past_key_values" if "past_key_values" in taken else "cache_params"
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in taken else {}
         self._past: dict[int, Any] = {}
         self._length_of: dict[int, int] = {}
 
@@ -173,8 +173,10 @@ class LoneExecutor:
     def _advance(self, chunk: Chunk) -> torch.Tensor:
         # without position_ids and mask: each family derives them from its own cache, as under `generate`
         tokens_1T = torch.tensor([chunk.tokens], device=self._device)
-        output = self._module(input_ids=tokens_1T, use_cache=True, **{self._past_name: self._past.get(chunk.key)})
+        options = {self._past_name: self._past.get(chunk.key), **({} if chunk.all_logits else self._last_only)}
+        output = self._module(input_ids=tokens_1T, use_cache=True, **options)
         self._past[chunk.key] = output[self._past_name]
         self._length_of[chunk.key] = chunk.start + len(chunk.tokens)
-        logits: torch.Tensor = output.logits[0].float()
-        return logits if chunk.all_logits else logits[-1:]
+        logits: torch.Tensor = output.logits[0]
+        # cloned: a view would keep the logits of the whole prompt until the step's end
+        return (logits if chunk.all_logits else logits[-1:].clone()).float()

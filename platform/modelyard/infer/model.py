@@ -19,7 +19,6 @@ from modelyard.infer.requests import (
     ScoreItem,
     Scores,
     TokenEvent,
-    TokenLogprob,
 )
 from modelyard.text import Tokenizer, open_tokenizer
 
@@ -98,24 +97,29 @@ class Model:
         """Log-probabilities of each item's tokens from its `start` on, in padded batches.
 
         Texts beyond the context are read in windows that each score `stride` new tokens (default: half the
-        context); every token is scored exactly once. A start of 0 would have nothing before it and is refused.
+        context); every token is scored exactly once. Refused: a start of 0, which would have nothing before it, and a
+        stride beyond the context.
         """
         from modelyard.infer.scoring import score
 
         for item in items:
             if item.start < 1:
                 raise InvalidInputError(f"start is {item.start}: the first token has nothing before it; begin at 1")
+        if stride is None:
+            stride = max(1, self.max_length // 2)
+        if not 1 <= stride <= self.max_length:
+            raise InvalidInputError(f"stride is {stride}: a window scores 1 to {self.max_length} tokens, the context")
         return score(
             self.module,
             items,
             max_length=self.max_length,
-            stride=stride or max(1, self.max_length // 2),
+            stride=stride,
             max_tokens=min(self.max_batch_tokens, self.max_logit_tokens),
         )
 
     @property
     def max_logit_tokens(self) -> int:
-        """Positions whose logits may be held at once."""
+        """Positions whose logits are held at once, when scoring or echoing; more where the family gives no pieces."""
         from modelyard.infer.executor import MAX_LOGIT_ELEMENTS
 
         return max(1, MAX_LOGIT_ELEMENTS // self.vocab_size)
@@ -137,14 +141,13 @@ class Model:
 def _completion(request: Request, events: Sequence[TokenEvent]) -> Completion:
     last = events[-1]
     assert last.finish_reason is not None
-    logprobs: tuple[TokenLogprob, ...] = sum((event.logprobs for event in events), ())
     return Completion(
         prompt=request.prompt_text or "",
         choice=last.choice,
         text="".join(event.text for event in events),
-        token_ids=sum((event.token_ids for event in events), ()),
+        token_ids=tuple(token for event in events for token in event.token_ids),
         finish_reason=last.finish_reason,
-        logprobs=logprobs,
+        logprobs=tuple(logprob for event in events for logprob in event.logprobs),
         prompt_tokens=len(request.prompt),
     )
 

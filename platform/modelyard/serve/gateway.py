@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from modelyard.errors import InvalidInputError
@@ -25,6 +25,7 @@ from modelyard.serve.service import Generation, Phase, Prompt, Service
 
 VERSION_HEADER = "x-modelyard-version"
 _LONG_TEXT = 8192  # characters; longer prompts are tokenised beside the event loop (about 1 ms at this length)
+_LONG_BODY = 64 * 1024  # bytes; longer ones are parsed beside it (a few ms at this length)
 
 
 def build_app(service: Service) -> FastAPI:
@@ -39,6 +40,7 @@ def build_app(service: Service) -> FastAPI:
     app.add_api_route("/v1/chat/completions", _chat(service), methods=["POST"], response_model=None)
     app.add_exception_handler(RefusedError, _tell_refusal(service))
     app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(Exception, _tell_crash)
     app.add_middleware(_NameVersion, version=service.served.version)
     return app
@@ -98,7 +100,7 @@ def _model(service: Service) -> Handler:
 
 def _completions(service: Service) -> Handler:
     async def completions(request: Request) -> Response:
-        body = parse_completion(await _read_body(request))
+        body = await _parse(parse_completion, await _read_body(request))
         _require_model(service, body.model)
         model = service.model
         shape = CompletionShape(with_logprobs=body.logprobs is not None)
@@ -113,7 +115,7 @@ def _completions(service: Service) -> Handler:
 
 def _chat(service: Service) -> Handler:
     async def chat(request: Request) -> Response:
-        body = parse_chat(await _read_body(request))
+        body = await _parse(parse_chat, await _read_body(request))
         _require_model(service, body.model)
         tokenizer = service.model.tokenizer
         if tokenizer.chat_template is None:
@@ -125,11 +127,10 @@ def _chat(service: Service) -> Handler:
             )
         messages = [message.model_dump(exclude_none=True) for message in body.messages]
         try:
-            text = tokenizer.render_chat(messages, True)
+            ids = await asyncio.to_thread(tokenizer.encode_chat, messages)
         except InvalidInputError as error:
             raise from_input_error(error, param="messages") from error
-        encode = functools.partial(tokenizer.encode, specials=True)  # those that the template wrote
-        prompt = _prompt(body, service.model, await _encode(encode, text), None)
+        prompt = _prompt(body, service.model, ids, None)
         return await _answer(service, request, body, ChatShape(with_logprobs=bool(body.logprobs)), [prompt])
 
     return chat
@@ -148,7 +149,7 @@ async def _answer(
         async for index, event in generation:
             choices[index].take(event)
     if hang_up.seen:
-        return Response(status_code=499)  # nginx's word for it; nobody reads it
+        return _unread()
     total = usage(choices, num_choices_per_prompt=generation.num_choices_per_prompt)
     return _json(shape.whole(head, choices, total))
 
@@ -231,6 +232,13 @@ def _prompt(body: CompletionBody | ChatBody, model: Model, ids: list[int], text:
     return Prompt(tuple(ids), params, text)
 
 
+T = TypeVar("T", CompletionBody, ChatBody)
+
+
+async def _parse(parse: Callable[[bytes], T], body: bytes) -> T:
+    return parse(body) if len(body) < _LONG_BODY else await asyncio.to_thread(parse, body)
+
+
 async def _encode(encode: Callable[[str], list[int]], text: str) -> list[int]:
     try:
         return encode(text) if len(text) < _LONG_TEXT else await asyncio.to_thread(encode, text)
@@ -285,6 +293,15 @@ async def _tell_http_error(request: Request, error: Exception) -> Response:
     words = {404: f"no such route: {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
     refusal = RefusedError(error.status_code, words.get(error.status_code, str(error.detail)))
     return _json(refusal.body(), status=error.status_code, headers=error.headers)
+
+
+async def _tell_nobody(request: Request, error: Exception) -> Response:
+    return _unread()
+
+
+def _unread() -> Response:
+    """To a client that hung up."""
+    return Response(status_code=499)  # nginx's word for it
 
 
 async def _tell_crash(request: Request, error: Exception) -> Response:

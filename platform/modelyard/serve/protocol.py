@@ -9,15 +9,18 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic_core import from_json
 
 from modelyard.infer import SamplingParams
 from modelyard.serve.refusals import RefusedError, from_validation, invalid
 
 MAX_BODY_BYTES = 8 * 1024 * 1024  # a million token ids as text
+MAX_CONTAINERS = 1 << 16  # lists and objects in a body: while millions are made, which takes seconds, all else waits
 MAX_CHOICES = 256  # prompts x n of one request
 MAX_LOGPROBS = 5  # OpenAI's bound for completions, and what the engine keeps
 MAX_MESSAGES = 1024
+_LONGEST_NAME = 64  # characters of an unknown field that are told, and that a near name is looked for
 
 # Accepted and ignored: they steer OpenAI's platform (billing, caching, abuse, storage), not the answer.
 _IGNORED = frozenset(
@@ -56,11 +59,16 @@ _NEUTRAL: dict[str, tuple[tuple[object, ...], str]] = {
 
 
 def _as_prompts(value: object) -> list[str | list[int]]:
-    """One prompt or many, as text or token ids: always a list of prompts."""
+    """One prompt or many, as text or token ids: always a list of prompts.
+
+    Nothing is looked at in a list of more prompts than are answered: a body of a few MB may name millions.
+    """
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list) or not value:
         raise ValueError("a string, a list of strings, a list of token ids, or a list of lists of token ids; not empty")
+    if len(value) > MAX_CHOICES and not _is_id(value[0]):
+        raise ValueError(f"{len(value)} prompts are more than {MAX_CHOICES} choices in one request")
     if all(isinstance(item, str) for item in value):
         return list(value)
     if all(_is_id(item) for item in value):
@@ -135,7 +143,7 @@ class _Generation(_Body):
 class CompletionBody(_Generation):
     """POST /v1/completions."""
 
-    prompt: Annotated[list[str | list[int]], BeforeValidator(_as_prompts)]
+    prompt: Annotated[list[str | list[int]], PlainValidator(_as_prompts)]
     best_of: int | None = Field(default=None, ge=1)
     echo: bool | None = None
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
@@ -200,14 +208,14 @@ def parse_chat(body: bytes) -> ChatBody:
     for place, message in enumerate(request.messages):
         extra = [name for name, value in (message.model_extra or {}).items() if value not in (None, [], {})]
         if extra:
-            field = f"messages[{place}].{extra[0][:64]}"
+            field = f"messages[{place}].{extra[0][:_LONGEST_NAME]}"
             raise invalid(f"{field}: not built; a message has role, content and name", param=field)
     return request
 
 
 def _parse(kind: type[T], body: bytes) -> T:
     try:
-        request = kind.model_validate_json(body)
+        request = kind.model_validate(_read_json(body))
     except ValidationError as error:
         raise from_validation(error) from error
     for field, value in (request.model_extra or {}).items():
@@ -219,6 +227,26 @@ def _parse(kind: type[T], body: bytes) -> T:
     return request
 
 
+def _read_json(body: bytes) -> object:
+    if _num_containers(body) > MAX_CONTAINERS:
+        raise invalid(f"the body has more than {MAX_CONTAINERS} lists and objects")
+    # Apart from the checks: `model_validate_json` copies a value for each validator, and once more for its fault.
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise invalid(f"the body is not JSON: {error}", code="invalid_json") from error
+
+
+def _num_containers(body: bytes) -> int:
+    """Lists and objects in a JSON text; when it has few brackets, also those in its strings."""
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets <= MAX_CONTAINERS:
+        return brackets
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b"".join(unescaped.split(b'"')[::2])
+    return outside.count(b"[") + outside.count(b"{")
+
+
 def _judge_extra(kind: type[_Generation], field: str, value: object) -> RefusedError | None:
     """A field beyond those we read: None when it changes nothing."""
     if field in _IGNORED or value is None:
@@ -228,9 +256,11 @@ def _judge_extra(kind: type[_Generation], field: str, value: object) -> RefusedE
         fine = any(value == unused and type(value) is not bool for unused in neutral)
         return None if fine else invalid(f"{field}: {words}", param=field)
     known = [*kind.model_fields, *_NEUTRAL, *_IGNORED]
-    near = difflib.get_close_matches(field, known, n=1)
+    # difflib takes a second for a name of a few MB
+    near = difflib.get_close_matches(field, known, n=1) if len(field) <= _LONGEST_NAME else []
     advice = f"; did you mean {near[0]}?" if near else ""
-    return invalid(f"{field[:64]}: unknown field{advice}", param=field[:64], code="unknown_parameter")
+    told = field[:_LONGEST_NAME]
+    return invalid(f"{told}: unknown field{advice}", param=told, code="unknown_parameter")
 
 
 def _sampling(body: _Generation, *, max_tokens: int, logprobs: int | None, echo: bool) -> SamplingParams:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from modelyard.errors import InvalidInputError, ModelyardError
 
@@ -59,9 +60,7 @@ def invalid(message: str, *, param: str | None = None, code: str | None = None) 
 def from_validation(error: ValidationError) -> RefusedError:
     """pydantic's findings as one 400 that names every field at fault (OpenAI's `param` names the first)."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
-    if faults[0]["type"] == "json_invalid":
-        return invalid(f"the body is not JSON: {faults[0]['msg'].removeprefix('Invalid JSON: ')}", code="invalid_json")
-    told = [(_place(fault["loc"]), fault["msg"].removeprefix("Value error, ")) for fault in faults[:8]]
+    told = [(_place(fault["loc"]), _words(fault)) for fault in faults[:8]]
     message = "; ".join(f"{place}: {words}" if place else words for place, words in told)
     return invalid(message, param=told[0][0] or None)
 
@@ -74,6 +73,12 @@ def from_input_error(error: InvalidInputError, *, param: str | None = None) -> R
         param=param,
         code="context_length_exceeded" if too_long else None,
     )
+
+
+def _words(fault: ErrorDetails) -> str:
+    if fault["type"] == "model_type":  # its own words name our classes
+        return "Input should be an object"
+    return fault["msg"].removeprefix("Value error, ")
 
 
 def _place(location: tuple[int | str, ...]) -> str:

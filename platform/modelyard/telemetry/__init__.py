@@ -4,7 +4,7 @@ It knows no layout (paths come in as arguments).
 """
 
 from modelyard.telemetry.events import Events, utc_now
-from modelyard.telemetry.logs import RedactingFilter, RedactingStream, configure_logging
+from modelyard.telemetry.logs import RedactingFilter, RedactingStream, configure_logging, worker_log
 from modelyard.telemetry.metrics import MetricsWriter, read_metrics
 from modelyard.telemetry.redaction import MASK, is_secret_name, redact, redact_value, secret_values
 from modelyard.telemetry.rows import RowWriter, read_rows
@@ -24,4 +24,5 @@ __all__ = [
     "redact_value",
     "secret_values",
     "utc_now",
+    "worker_log",
 ]

@@ -1,10 +1,17 @@
-"""Log set-up: everything goes to a file, with secrets taken out; the terminal is left to the display."""
+"""Log set-up: everything goes to a file, with secrets taken out; the terminal is left to the display.
+
+`configure_logging` is the driver's; `worker_log` the processes' that work for it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -130,3 +137,42 @@ class RedactingStream:
     def _pass_on(self, text: str) -> None:
         with contextlib.suppress(OSError):
             self._inner.write(redact(text))
+
+
+@contextlib.contextmanager
+def worker_log(path: Path) -> Iterator[None]:
+    """Send this process's standard output and error to `path` (appended) until the end of the block.
+
+    The descriptors themselves are turned, so that warnings of C libraries land there too.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    reader, writer = os.pipe()
+    file = path.open("a", encoding="utf-8", errors="replace")
+    thread = threading.Thread(target=_drain, args=(reader, RedactingStream(file)), name="worker-log", daemon=True)
+    thread.start()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = (os.dup(1), os.dup(2))
+    os.dup2(writer, 1)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, saved in zip((1, 2), kept, strict=True):
+            os.dup2(saved, number)
+            os.close(saved)
+        thread.join(timeout=5)  # a child that still holds the pipe must not hold us
+        if not thread.is_alive():
+            with contextlib.suppress(OSError):  # a full disk: a log never fails the work
+                file.close()
+
+
+def _drain(reader: int, stream: RedactingStream) -> None:
+    with os.fdopen(reader, encoding="utf-8", errors="replace") as text:
+        for line in text:
+            stream.write(line)
+            stream.flush()
+    stream.close()

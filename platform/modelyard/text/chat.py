@@ -1,9 +1,13 @@
-"""Chat templates: found in a tokenizer folder, rendered in Jinja's immutable sandbox as transformers does it."""
+"""Chat templates: found in a tokenizer folder, rendered in Jinja's immutable sandbox as transformers does it.
+
+What a message says is only text, also where it reads like a special token: `hide_specials` keeps the two apart.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +23,7 @@ from modelyard.errors import InvalidInputError
 
 # A prompt beyond this is a template that runs away; the longest contexts of today are a few MB of text.
 MAX_RENDERED_CHARACTERS = 16 << 20
+PRIVATE_USE = range(0xE000, 0xF900)  # Unicode's characters without a meaning
 
 
 class _GenerationBlock(Extension):
@@ -41,6 +46,36 @@ def find_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     if isinstance(template, list):
         template = next((entry.get("template") for entry in template if entry.get("name") == "default"), None)
     return template if isinstance(template, str) else None
+
+
+def hide_specials(
+    messages: Sequence[Mapping[str, Any]], specials: Collection[str], *, template: str
+) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    """The messages with one private-use character for each special token that they spell, and what these stand for.
+
+    The characters stand neither in the messages nor in the template, so in the rendered text each is one of ours.
+    """
+    said = [value for message in messages for name, value in message.items() if _is_said(name, value)]
+    spelt = [special for special in specials if any(special in text for text in said)]
+    if not spelt:
+        return list(messages), {}
+    taken = set(template).union(*said)
+    marks = dict(zip(spelt, (mark for mark in map(chr, PRIVATE_USE) if mark not in taken), strict=False))
+    if len(marks) < len(spelt):
+        raise InvalidInputError("the messages spell special tokens and hold every private-use character of Unicode")
+    spelling = re.compile("|".join(re.escape(special) for special in sorted(spelt, key=len, reverse=True)))
+    hidden: list[Mapping[str, Any]] = [
+        {
+            name: spelling.sub(lambda found: marks[found[0]], value) if _is_said(name, value) else value
+            for name, value in message.items()
+        }
+        for message in messages
+    ]
+    return hidden, {mark: special for special, mark in marks.items()}
+
+
+def _is_said(name: str, value: object) -> bool:
+    return name != "role" and isinstance(value, str)
 
 
 def render(

@@ -2,13 +2,14 @@
 
 A folder is what transformers saves: `tokenizer.json` with `tokenizer_config.json` beside it. Nothing is ever
 executed from it, and text is only text: `encode` never turns a literal `<|endoftext|>` in a document or a
-prompt into the special token unless it is told to (`specials=True`, for rendered chats).
+prompt into the special token unless it is told to (`specials=True`, for what a chat template writes).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,10 +83,6 @@ class Tokenizer:
         """Text of `ids`; special tokens are left out unless `specials`. Broken bytes become U+FFFD."""
         return self.backend.decode(list(ids), skip_special_tokens=not specials)
 
-    def token(self, token_id: int) -> str:
-        """The text of one token alone; bytes that are no whole character show as U+FFFD."""
-        return self.token_bytes(token_id).decode("utf-8", errors="replace")
-
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes of one token alone (special tokens: their name; an unknown id: none)."""
         name = self.backend.id_to_token(token_id)
@@ -112,6 +109,18 @@ class Tokenizer:
                 hint="use plain completions, or a model whose tokenizer_config.json has a chat_template",
             )
         return chat.render(self.chat_template, messages, add_generation_prompt, self.special_tokens)
+
+    def encode_chat(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> list[int]:
+        """Ids of the rendered conversation: special tokens where the template writes them, none where a message does.
+
+        Raises what `render_chat` raises.
+        """
+        names = [name for token_id in sorted(self.special_ids) if (name := self.backend.id_to_token(token_id))]
+        hidden, special_of = chat.hide_specials(messages, names, template=self.chat_template or "")
+        text = self.render_chat(hidden, add_generation_prompt)
+        parts = re.split(f"([{''.join(special_of)}])", text) if special_of else [text]
+        encoded = [self.encode(special_of.get(part, part), specials=part not in special_of) for part in parts if part]
+        return [token_id for ids in encoded for token_id in ids]
 
     def save(self, folder: Path) -> None:
         """Copy the tokenizer's files, byte for byte, into `folder` (made if missing)."""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from modelyard import spec, yard
 from modelyard.errors import HangError, InvalidInputError
+from modelyard.telemetry import worker_log
 from modelyard.train import failures
-from modelyard.train.logs import worker_log
 from modelyard.train.startup import StartClock
 from modelyard.train.task import Place, TrainOutcome, TrainTask
 from modelyard.train.watch import Watchdog

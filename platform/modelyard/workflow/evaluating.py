@@ -36,7 +36,6 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
     wish = attempt.job.spec.evaluation
     if not wish.suites:
         return Made(outputs=(), summary="no suites to run")
-    validation = attempt.job.spec.data.validation
     task = EvaluateTask(
         model_folder=str(training.export_folder(attempt)),
         model_name=attempt.folder.run_id,
@@ -45,9 +44,6 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
         root=str(attempt.root),
         suites=tuple(suite.model_dump_json(by_alias=True) for suite in wish.suites),
         gates=tuple(gate.model_dump_json(by_alias=True) for gate in wish.gates),
-        validation=tuple(
-            source.model_dump_json(by_alias=True) for source in (validation.sources if validation else ())
-        ),
         precision=attempt.job.spec.optimization.precision,
         now=attempt.board.now(),
         environment=environment(),

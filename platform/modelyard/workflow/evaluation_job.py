@@ -82,7 +82,6 @@ def _work(attempt: EvaluationAttempt) -> Made:
         root=str(attempt.root),
         suites=tuple(suite.model_dump_json(by_alias=True) for suite in spec.suites),
         gates=tuple(gate.model_dump_json(by_alias=True) for gate in spec.gates),
-        validation=(),
         now=attempt.board.now(),
         dataset_folder=_dataset_folder(attempt, target),
         environment=environment(),

@@ -42,7 +42,7 @@ def task(place: Path, baseline: BaselineTask | None, **margins: float) -> Evalua
     ]
     return EvaluateTask(
         model_folder=str(place / "target"), model_name="small@2", model_digest="sha256:2", root=str(place),
-        suites=(suite.model_dump_json(by_alias=True),), validation=(),
+        suites=(suite.model_dump_json(by_alias=True),),
         gates=tuple(gate.model_dump_json(by_alias=True) for gate in gates),
         now="2026-01-01T00:00:00Z", baseline=baseline,
     )  # fmt: skip

@@ -60,6 +60,27 @@ def test_scores_equal_transformers_alone(
         assert len(scores.greedy) == len(scores.logprobs)
 
 
+@pytest.mark.parametrize(("family", "most"), [("llama", 20), ("gpt2", 20), ("bloom", 20), ("gemma2", 110)])
+def test_logits_of_a_wide_window_are_made_piece_by_piece(
+    family: str,
+    most: int,
+    folder: Callable[..., Path],
+    reference: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of Gemma 2, which caps its logits behind the head, they are made at once."""
+    model, module = open_model(folder(family), max_sequence_length=120), reference(family)
+    monkeypatch.setattr("modelyard.infer.executor.MAX_LOGIT_ELEMENTS", 20 * model.vocab_size)
+    made: list[int] = []
+    head = model.module.get_output_embeddings()
+    head.register_forward_hook(lambda _, __, logits: made.append(logits.shape[0] * logits.shape[1]))
+    rnd = random.Random(5)
+    items = [ScoreItem(tuple(rnd.randrange(model.vocab_size) for _ in range(size)), 1) for size in (111, 45, 8, 7)]
+    for item, scores in zip(items, model.score(items), strict=True):
+        assert np.abs(scores.logprobs - alone(module, item.tokens, 1)).max() < 1e-5
+    assert max(made) == most
+
+
 def test_texts_beyond_the_context(llama: Model, reference: Callable[..., Any]) -> None:
     module, length = reference("llama"), llama.max_length
     rnd = random.Random(4)
@@ -86,3 +107,9 @@ def test_nothing_to_score_and_nothing_before(llama: Model) -> None:
     assert len(llama.score([ScoreItem((1,))])[0].logprobs) == 0
     with pytest.raises(InvalidInputError, match="nothing before it"):
         llama.score([ScoreItem((1, 2), 0)])
+
+
+@pytest.mark.parametrize("stride", [-1, 0, 129])
+def test_a_stride_that_leaves_targets_without_a_window(llama: Model, stride: int) -> None:
+    with pytest.raises(InvalidInputError, match="a window scores 1 to 128 tokens"):
+        llama.score([ScoreItem((1, 2))], stride=stride)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -16,6 +17,8 @@ import pytest
 import torch
 import transformers
 
+from modelyard.serve.gateway import build_app
+from modelyard.serve.protocol import parse_completion
 from support.gateways import Running, running_gateway, wait_until
 from support.tiny_models import write_tiny_model
 
@@ -204,6 +207,20 @@ def test_bodies_and_routes_that_are_wrong(gateway: Running) -> None:
     assert "no such route" in httpx.get(f"{gateway.url}/v1/nothing").json()["error"]["message"]
 
 
+def test_long_bodies_are_parsed_beside_the_event_loop(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def parse(body: bytes) -> Any:
+        threads.append(threading.current_thread())
+        return parse_completion(body)
+
+    monkeypatch.setattr("modelyard.serve.gateway.parse_completion", parse)
+    for words in (1, 40_000):
+        httpx.post(f"{gateway.url}/v1/completions", json={"model": "tiny", "prompt": "a " * words, "max_tokens": 1})
+    short, long = threads
+    assert short is not long
+
+
 def test_chat_without_a_template_says_what_to_do(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match=r"has no chat template.*Use /v1/completions"):
         client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "hi"}])
@@ -219,6 +236,21 @@ def test_a_client_that_hangs_up_frees_its_place_at_once(gateway: Running) -> Non
             client.sendall(head.encode() + body)
             assert wait_until(lambda: gateway.load().running > 0)
         assert wait_until(lambda: gateway.load().running == 0 and gateway.load().waiting == 0, seconds=2)
+
+
+def test_a_client_that_hangs_up_amid_its_body_is_no_crash(gateway: Running) -> None:
+    received = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(received)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": [], "query_string": b""}
+    asyncio.run(build_app(gateway.service)(scope, receive, send))  # a crash would be raised here, for the log
+    assert sent[0]["status"] == 499
 
 
 def test_metrics_carry_vllms_names(gateway: Running, client: openai.OpenAI) -> None:
@@ -325,6 +357,10 @@ def test_chat(folder: Path, tmp_path: Path, alone: Any, tokenizer: Any) -> None:
         assert chunks[0].choices[0].delta.role == "assistant"
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == expected
         assert chunks[-1].choices[0].finish_reason in ("stop", "length")
+        asked["messages"][0]["content"] += tokenizer.eos_token
+        forged = client.chat.completions.create(**asked, max_tokens=1)
+        assert forged.usage is not None
+        assert forged.usage.prompt_tokens > len(ids) + 1, "a message ends no turn"
 
 
 def test_slow_readers_lose_nothing(gateway: Running) -> None:

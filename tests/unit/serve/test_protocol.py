@@ -44,6 +44,7 @@ def test_prompts(prompt: Any, expected: Any) -> None:
         pytest.param({"prompt": [True]}, "prompt", "mixes kinds", id="booleans are no ids"),
         pytest.param({"prompt": 5}, "prompt", "a string", id="number"),
         pytest.param({"prompt": ["a"] * 100, "n": 3}, "prompt", "more than 256 choices", id="too many choices"),
+        pytest.param({"prompt": ["a"] * 257}, "prompt", "more than 256 choices", id="too many prompts"),
         pytest.param({"temperature": -0.1}, "temperature", "greater than or equal to 0", id="cold"),
         pytest.param({"temperature": 2.1}, "temperature", "less than or equal to 2", id="hot"),
         pytest.param({"temperature": "1"}, "temperature", "valid number", id="a string is no number"),
@@ -91,11 +92,48 @@ def test_harmless_fields_change_nothing(fields: dict[str, Any]) -> None:
     assert completion(**fields).sampling(room=100) == completion().sampling(room=100)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b'{"model": "m", "prompt": "\xff"}', b'{"model": NaN}'])
-def test_what_is_no_request(body: bytes) -> None:
-    with pytest.raises(RefusedError) as caught:
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "the body is not JSON: EOF"),
+        (b"{", "the body is not JSON: EOF"),
+        (b"[]", "^Input should be an object$"),
+        (b"5", "^Input should be an object$"),
+        (b'{"model": "m", "prompt": "\xff"}', "the body is not JSON: invalid unicode"),
+        (b'{"model": NaN}', "the body is not JSON: expected value"),
+    ],
+)
+def test_what_is_no_request(body: bytes, words: str) -> None:
+    with pytest.raises(RefusedError, match=words) as caught:
         parse_completion(body)
     assert caught.value.status == 400
+
+
+def test_of_too_many_prompts_none_is_looked_at() -> None:
+    with pytest.raises(RefusedError, match="300 prompts are more than 256 choices"):
+        completion(prompt=[*[[1]] * 299, "mixed"])
+    assert len(completion(prompt=[1] * 300).prompt[0]) == 300  # token ids are one prompt
+
+
+def test_no_near_name_is_looked_for_when_a_field_is_longer_than_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("difflib.get_close_matches", lambda name, *_, **__: looked.append(name) or [])
+    for name in ("temprature", "x" * 65):
+        with pytest.raises(RefusedError, match=f"^{name[:64]}: unknown field$"):
+            completion(**{name: 1})
+    assert looked == ["temprature"]
+
+
+@pytest.mark.parametrize("unit", ["[", "{", '"[', '\\"[', '\\\\"["', "\\\\[", "]"])
+def test_brackets_in_a_text_are_no_lists(unit: str) -> None:
+    assert completion(prompt=unit * 70_000).prompt == [unit * 70_000]
+
+
+@pytest.mark.parametrize("unit", ["[1]", "{}", '["\\""]', '{"a":"\\\\"}'])
+def test_millions_of_lists_are_refused_unread(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("modelyard.serve.protocol.from_json")
+    with pytest.raises(RefusedError, match="more than 65536 lists and objects"):
+        parse_completion(b'{"model": "m", "prompt": [%b]}' % b",".join([unit.encode()] * 70_000))
 
 
 def test_deep_json_is_refused_not_crashed_on() -> None:
@@ -132,6 +170,7 @@ def test_stops_and_seeds() -> None:
     ("fields", "words"),
     [
         ({"messages": []}, "at least 1 item"),
+        ({"messages": ["hello"]}, r"^messages\[0\]: Input should be an object$"),
         ({"messages": [{"role": "wizard", "content": "a"}]}, "Input should be 'system'"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "only text parts"),
         ({"messages": [{"role": "user", "content": 5}]}, "valid string"),

@@ -83,6 +83,37 @@ def test_joined_it_is_the_whole_decoding_of_any_ids(tokenizer: Tokenizer) -> Non
     check()
 
 
+def test_after_other_tokens_it_is_what_the_whole_decoding_adds(tokenizer: Tokenizer) -> None:
+    names = [tokenizer.backend.id_to_token(token) for token in range(tokenizer.vocab_size)]
+    whole = [i for i, name in enumerate(names) if not name.startswith("<") and tokenizer.token_bytes(i).isascii()]
+
+    @given(
+        st.lists(st.sampled_from(whole), max_size=6), st.lists(st.integers(0, tokenizer.vocab_size + 2), max_size=20)
+    )
+    def check(before: list[int], ids: list[int]) -> None:
+        decoder = StreamDecoder(tokenizer, after=before)
+        told = "".join([*map(decoder.push, ids), decoder.flush()])
+        assert tokenizer.decode(before) + told == tokenizer.decode(before + ids)
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("before", "shown"),
+    [
+        pytest.param([], "a", id="the beginning"),
+        pytest.param(["b"], " a", id="in a text"),
+        pytest.param(["b", "</s>"], "a", id="after a special token a new text begins"),
+        pytest.param(["b", "<0xE6>", "<0x97>"], " a", id="after half a character"),
+        pytest.param(["<0xE6>", "<0x97>"], "a", id="after nothing but half a character"),
+    ],
+)
+def test_the_first_word_has_its_space(tmp_path: Path, before: list[str], shown: str) -> None:
+    tokenizer = _sentencepiece(tmp_path)
+    decoder = StreamDecoder(tokenizer, after=[tokenizer.backend.token_to_id(name) for name in before])
+    assert decoder.push(tokenizer.backend.token_to_id("▁a")) == shown
+
+
 def test_characters_come_whole(byte_level: Tokenizer) -> None:
     @given(st.one_of(st.sampled_from(SENTENCES), st.text(st.characters(exclude_categories=["Cs"]))))
     def check(text: str) -> None:

@@ -46,7 +46,7 @@ def test_special_tokens_are_left_out_of_text_unless_wished(tokenizer: Tokenizer)
 
 def test_one_token_stands_for_begin_end_and_padding(tokenizer: Tokenizer) -> None:
     assert tokenizer.bos_id == tokenizer.eos_id == tokenizer.pad_id == 0
-    assert tokenizer.token(0) == END_OF_TEXT
+    assert tokenizer.token_bytes(0) == END_OF_TEXT.encode()
     assert tokenizer.vocab_size == 320
 
 
