@@ -35,7 +35,6 @@ def serve(
     Ctrl-C (or SIGTERM) lets answers in flight finish, refuses new ones, and leaves no process. Exit codes: 130 and
     143 after such a stop, 1 when serving failed, 2 when the manifest is wrong or the port is in use.
     """
-    from modelyard.errors import StoppedError
     from modelyard.spec import local_notes
 
     began = time.monotonic()
@@ -47,7 +46,7 @@ def serve(
                 say(note)
             folder, served = _verified(deployment, yard)
             _serve(deployment, folder, served, say, began)
-    except StoppedError as stopped:
+    except _Stopped as stopped:
         say("stopped; no process is left")
         raise typer.Exit(stopped.exit_code) from None
 
@@ -121,13 +120,20 @@ class _Sayer:
         self("Ctrl-C stops it")
 
 
+class _Stopped(BaseException):
+    """A signal asked to stop. No Exception: Ray's start catches those, wherever in it the signal falls, and goes on."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("stopped")
+        self.exit_code = exit_code
+
+
 @contextlib.contextmanager
 def _stopping_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the block as StoppedError; a second one while it stops cuts the drain short."""
-    from modelyard.errors import StoppedError
+    """Ctrl-C and SIGTERM end the block as _Stopped; a second one while it stops cuts the drain short."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise StoppedError("stopped", exit_code=128 + number)
+        raise _Stopped(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

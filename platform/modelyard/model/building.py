@@ -1,5 +1,6 @@
 """A torch module from the manifest: random weights by config, or a folder's weights to go on from."""
 
+# ruff: noqa: N806 (tensors carry their shape in the name)
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,6 +13,10 @@ from modelyard.errors import InvalidInputError
 from modelyard.model.configs import TokenizerFacts, derive_config
 from modelyard.model.families import causal_lm_class
 from modelyard.model.folders import empty_module, load_folder, read_config
+
+
+_CAUSAL_LENGTH = 6
+_CAUSAL_TOLERANCE = 1e-3  # of the logits' spread: encoders differ by some hundredths, decoders by rounding at most
 
 
 class ModelWish(Protocol):
@@ -40,11 +45,14 @@ def build(
     if folder is not None:
         module = load_folder(folder, dtype=dtype)
         _check_fits(module.config, facts, sequence_length, folder)
+        _check_causal(module)
         return module.train()
     if wish.architecture is None:
         raise InvalidInputError("spec.model: neither architecture nor a folder to load the weights from")
     config = derive_config(wish.architecture, wish.config, facts, sequence_length)
-    return random_module(config, dtype=dtype, seed=seed).train()
+    module = random_module(config, dtype=dtype, seed=seed)
+    _check_causal(module)
+    return module.train()
 
 
 def random_module(config: Any, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
@@ -65,6 +73,31 @@ def count_parameters(wish: ModelWish, vocab_size: int, *, folder: Path | None = 
     else:
         raise InvalidInputError("spec.model: neither architecture nor a folder: nothing to count")
     return sum(p.numel() for p in empty_module(config).parameters())
+
+
+@torch.no_grad()
+def _check_causal(module: Any) -> None:
+    """Refuse a model that cannot read, or reads in both directions: it would see the tokens that it is to predict.
+
+    transformers gives encoders (bert, xlnet, …) a causal head too. Two texts that differ in their last token alone
+    must have the same logits before it.
+    """
+    vocab_size = module.config.get_text_config().vocab_size
+    texts_BT = torch.arange(_CAUSAL_LENGTH).repeat(2, 1) % vocab_size
+    texts_BT[1, -1] = (texts_BT[1, -1] + 1) % vocab_size
+    try:
+        one_TV, other_TV = module.eval()(input_ids=texts_BT).logits[:, :-1].float()
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise InvalidInputError(
+            f"spec.model: this {module.config.model_type} model cannot read a text: {error}",
+            hint="numbers of spec.model.config that must fit each other do not (heads, key-value heads, widths)",
+        ) from error
+    if not torch.allclose(one_TV, other_TV, rtol=0.0, atol=_CAUSAL_TOLERANCE * float(one_TV.std())):
+        raise InvalidInputError(
+            f"spec.model: {module.config.model_type} reads in both directions: as a causal-lm it would see the tokens "
+            "that it is to predict",
+            hint="choose a decoder, such as llama, gpt2 or qwen3",
+        )
 
 
 def _check_fits(config: Any, facts: TokenizerFacts, sequence_length: int, folder: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from modelyard.errors import BadDataError, InvalidInputError
 from modelyard.text.tokenizer import Tokenizer, open_tokenizer, pieces
 
 END_OF_TEXT = "<|endoftext|>"
+# The trainer's time grows with the square of a word's length (base64, DNA, minified code); no merge is that long.
+_LONG_RUN = re.compile(r"\S{1000}|\s{1000}")
 SMALLEST_VOCABULARY = 257  # 256 bytes and the end of text
 
 
@@ -43,7 +46,8 @@ def train_tokenizer(texts: Iterable[str], spec: TrainTokenizer, folder: Path) ->
         nonlocal seen
         for text in texts:
             seen += len(text)
-            yield from pieces(text)
+            for piece in pieces(text):
+                yield from _short_runs(piece)
 
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -70,3 +74,12 @@ def train_tokenizer(texts: Iterable[str], spec: TrainTokenizer, folder: Path) ->
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return open_tokenizer(folder)
+
+
+def _short_runs(text: str) -> Iterator[str]:
+    """The text, cut within runs of more than 1000 characters with or without white space."""
+    start = 0
+    for run in _LONG_RUN.finditer(text):
+        yield text[start : run.end()]
+        start = run.end()
+    yield text[start:]

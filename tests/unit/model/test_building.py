@@ -84,6 +84,30 @@ def test_an_unknown_architecture_is_refused_with_near_ones() -> None:
         build(Wish("t5", {}), facts=FACTS, sequence_length=8)
 
 
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "electra"])
+def test_a_model_that_reads_in_both_directions_is_refused(architecture: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{architecture} reads in both directions"):
+        build(Wish(architecture), facts=FACTS, sequence_length=64)
+
+
+def test_numbers_that_do_not_fit_each_other_are_refused_in_words() -> None:
+    wish = Wish("qwen3", {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2})
+    with pytest.raises(InvalidInputError, match="this qwen3 model cannot read a text") as refused:
+        build(wish, facts=FACTS, sequence_length=64)
+    assert "key-value heads" in refused.value.hint
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "qwen3", "gpt_neox", "mamba", "opt"])
+def test_decoders_of_other_families_are_built_in_training_mode(architecture: str) -> None:
+    small = {"n_embd": 16, "n_layer": 1, "n_head": 2} if architecture == "gpt2" else {}
+    tiny = {} if small else {"hidden_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2} if architecture in ("qwen3", "gpt_neox", "opt") else {}
+    groups = {"num_key_value_heads": 1, "head_dim": 8} if architecture == "qwen3" else {}
+    module = build(Wish(architecture, {**small, **tiny, **heads, **groups}), facts=FACTS, sequence_length=64)
+    assert module.training
+    assert not any(buffer.is_inference() for buffer in module.buffers())
+
+
 def test_a_saved_folder_loads_in_plain_transformers(tmp_path: Path) -> None:
     import transformers
 

@@ -31,6 +31,13 @@ def test_every_text_comes_back(tokenizer: Tokenizer) -> None:
     check()
 
 
+def test_words_without_end_train_a_tokenizer_in_time(tmp_path: Path) -> None:
+    # without cuts the trainer needs minutes for each: its time grows with the square of a word's length
+    for name, text in (("letters", "A" * 2_000_000), ("blanks", " " * 2_000_000)):
+        made = train_tokenizer([text, "and words"], TokenizerTrainSpec(), tmp_path / name)
+        assert made.decode(made.encode(text[:3000])) == text[:3000]
+
+
 def test_text_is_never_a_special_token(tokenizer: Tokenizer) -> None:
     text = f"a{END_OF_TEXT}b"
     assert tokenizer.eos_id not in tokenizer.encode(text)
