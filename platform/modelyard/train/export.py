@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from modelyard import checkpoint
 from modelyard.checkpoint import Commit
-from modelyard.model import model_card, save_folder
+from modelyard.checkpoint.ranges import num_elements
+from modelyard.model import DTYPES, model_card, save_folder
 from modelyard.spec import TrainingJob
 from modelyard.yard import fsync_tree
 
@@ -19,8 +18,8 @@ def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, t
 
     One process suffices: fragments of every rank are read, whatever layout wrote them.
     """
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.spec.optimization.precision]
-    parameters = sum(_numel(t.shape) for t in commit.record.tensors if t.kind != "buffer")
+    dtype = DTYPES[job.spec.optimization.precision]
+    parameters = sum(num_elements(t) for t in commit.record.tensors if t.kind != "buffer")
     facts: dict[str, str | int | float] = {
         "training steps": commit.record.step,
         "tokens": commit.record.tokens,
@@ -32,10 +31,3 @@ def export_commit(commit: Commit, config: Any, job: TrainingJob, out: Path, *, t
     save_folder(checkpoint.assemble(commit), config, out, tokenizer_folder=tokenizer_folder, card=card, dtype=dtype)
     fsync_tree(out)  # the stage's record, which follows, is durable: what it names must be too
     return parameters
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
