@@ -64,6 +64,11 @@ class Commit:
         return self.record.attempt
 
     @property
+    def passed_over(self) -> bool:
+        """Whether the newest restore that looked at it found it broken."""
+        return (self.folder / PASSED_OVER).exists()
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """The fragment files that the record names; others in the folder are not looked at."""
         return tuple(self.folder / file.path for file in self.record.files)
@@ -94,15 +99,14 @@ def committed_names(run: RunFolder) -> list[str]:
 
 
 def committed(run: RunFolder) -> list[Commit]:
-    """The commits that count, whose record can be read and that no restore passed over, newest first.
-
-    Digests are not checked.
-    """
+    """The commits that count and whose record can be read, newest first. Digests are not checked."""
     commits = []
     for name in committed_names(run):
-        with contextlib.suppress(IntegrityError):  # `latest` tells of it
+        try:
             commits.append(open_commit(run, name))
-    return [commit for commit in commits if not (commit.folder / PASSED_OVER).exists()]
+        except IntegrityError:
+            continue  # `latest` tells of it
+    return commits
 
 
 def open_commit(run: RunFolder, name: str) -> Commit:

@@ -55,7 +55,8 @@ def prune(run: RunFolder, keep: Keep, *, attempt: int) -> tuple[str, ...]:
 
     Raises FencedError, having removed nothing, when a later attempt has taken the run over.
     """
-    names = removable(folders(run), committed(run), keep, attempt=attempt)
+    whole = [commit for commit in committed(run) if not commit.passed_over]
+    names = removable(folders(run), whole, keep, attempt=attempt)
     for name in names:
         check_attempt(run, attempt)
         remove(run.checkpoints / str(name))

@@ -12,7 +12,6 @@ import os
 import platform
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,7 @@ from modelyard.data.building import build, training_texts
 from modelyard.data.inputs import Input, Progress, dataset_digest, find_inputs, known_digests
 from modelyard.errors import IntegrityError, InvalidInputError, ModelyardError
 from modelyard.records import DatasetRecord
+from modelyard.telemetry import utc_now
 from modelyard.text import Tokenizer, open_tokenizer, train_tokenizer
 from modelyard.yard import (
     Yard,
@@ -79,7 +79,7 @@ def prepare(
             sources=sources,
             files=files,
             shared_documents=shared,
-            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            created=utc_now(),
             environment={
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("modelyard", "numpy", "tokenizers")},

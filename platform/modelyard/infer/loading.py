@@ -11,9 +11,8 @@ from transformers.utils import logging as transformers_logging
 
 from modelyard.infer.cache import ATTENTION
 from modelyard.infer.executor import Chunk, SlotExecutor
-from modelyard.model import load_folder
+from modelyard.model import DTYPES, load_folder
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # How far batched logits may lie from the family's own forward, relative to their spread: fp32 differs by rounding
 # (1e-6 seen), half precisions by their own; a wrong mask or position is off by more than 0.1.
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.03}

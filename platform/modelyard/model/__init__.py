@@ -3,11 +3,12 @@
 from modelyard.model.building import build, count_parameters, random_module
 from modelyard.model.cards import model_card
 from modelyard.model.configs import TokenizerFacts, derive_config
-from modelyard.model.folders import empty_module, load_folder, read_config, save_folder
+from modelyard.model.folders import DTYPES, empty_module, load_folder, read_config, save_folder
 from modelyard.model.heads import plain_head
 from modelyard.model.packing import check_packing, forward_inputs, takes_positions
 
 __all__ = [
+    "DTYPES",
     "TokenizerFacts",
     "build",
     "check_packing",

@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from modelyard.errors import IntegrityError, InvalidInputError, NotFoundError
 from modelyard.model.families import causal_lm_class, config_class
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # `precision` of a manifest
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from modelyard.errors import IntegrityError
 from modelyard.records import FileDigest
-from modelyard.yard import durable_folder, fsync_folder
+from modelyard.yard import digest_file, durable_folder, fsync_folder
 from modelyard.yard.faults import point
 from modelyard.yard.publishing import storage_errors, temporary_name
 
@@ -41,8 +41,7 @@ def _is(path: Path, file: FileDigest) -> bool:
     """Whether an earlier, killed registration copied this file whole."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size != file.size_bytes:
         return False
-    with storage_errors("read", path), path.open("rb") as content:
-        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}" == file.sha256
+    return digest_file(path) == file.sha256
 
 
 def _copy(source: Path, target: Path, file: FileDigest) -> None:

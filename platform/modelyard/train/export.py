@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from modelyard import checkpoint
 from modelyard.checkpoint import Commit
-from modelyard.model import model_card, save_folder
+from modelyard.checkpoint.ranges import num_elements
+from modelyard.model import DTYPES, model_card, save_folder
 from modelyard.spec import TrainingJob
 from modelyard.yard import Guard, discard, fsync_folder, fsync_tree, temporary_name
 
@@ -22,8 +21,8 @@ def export_commit(
     One process suffices: fragments of every rank are read, whatever layout wrote them. What stood in `out` is replaced
     when all is written, unless `guard` raises: a fenced worker that wakes amid the writing changes nothing.
     """
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.spec.optimization.precision]
-    parameters = sum(_numel(t.shape) for t in commit.record.tensors if t.kind != "buffer")
+    dtype = DTYPES[job.spec.optimization.precision]
+    parameters = sum(num_elements(t) for t in commit.record.tensors if t.kind != "buffer")
     facts: dict[str, str | int | float] = {
         "training steps": commit.record.step,
         "tokens": commit.record.tokens,
@@ -39,10 +38,3 @@ def export_commit(
     made.rename(out)
     fsync_folder(out.parent)
     return parameters
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

@@ -28,19 +28,17 @@ def digest_files(files: Sequence[FileDigest]) -> str:
     return digest_bytes("".join(lines).encode())
 
 
-def digest_folder(
-    path: Path, *, leave_out: Collection[str] = (), follow_links: bool = False
-) -> tuple[str, tuple[FileDigest, ...]]:
+def digest_folder(path: Path, *, leave_out: Collection[str] = ()) -> tuple[str, tuple[FileDigest, ...]]:
     """The digest of a folder, and of each file in it in path order; `leave_out` are relative paths not counted.
 
-    Raises NotFoundError without such a folder, IntegrityError for a symbolic link unless `follow_links`.
+    Raises NotFoundError without such a folder, IntegrityError for a symbolic link.
     """
     if not path.is_dir():
         raise NotFoundError(f"no folder {path}")
     with storage_errors("read", path):
         files = tuple(
             FileDigest(path=name, size_bytes=(path / name).stat().st_size, sha256=digest_file(path / name))
-            for name in folder_files(path, follow_links=follow_links)
+            for name in folder_files(path)
             if name not in leave_out
         )
     return digest_files(files), files
@@ -75,14 +73,14 @@ def verify_file(path: Path, file: FileDigest) -> None:
         raise IntegrityError(f"{path} is damaged: its digest is {found}, recorded is {file.sha256}", hint=restore)
 
 
-def folder_files(path: Path, *, follow_links: bool = False) -> Iterator[str]:
+def folder_files(path: Path) -> Iterator[str]:
     """Relative POSIX paths of a folder's files, sorted; writers' temporary names are left out."""
     with storage_errors("read", path):
         entries = sorted(path.rglob("*"))
     for entry in entries:
         if is_temporary(entry):
             continue
-        if entry.is_symlink() and not follow_links:
+        if entry.is_symlink():
             raise IntegrityError(f"{entry} is a symbolic link", hint="put the file itself there")
         if entry.is_file():
             yield entry.relative_to(path).as_posix()
