@@ -14,7 +14,6 @@ from modelyard.model.configs import TokenizerFacts, derive_config
 from modelyard.model.families import causal_lm_class
 from modelyard.model.folders import empty_module, load_folder, read_config
 
-
 _CAUSAL_LENGTH = 6
 _CAUSAL_TOLERANCE = 1e-3  # of the logits' spread: encoders differ by some hundredths, decoders by rounding at most
 

@@ -39,8 +39,6 @@ from modelyard.train.validation import Validation
 from modelyard.train.watch import WAITING
 from modelyard.train.zero import EnginePlan, join_group, leave_group, open_engine
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 class Trainer:
     """One rank's training of a run. A context: leaving it leaves the process group."""

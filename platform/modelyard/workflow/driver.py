@@ -29,7 +29,7 @@ from modelyard.errors import (
 )
 from modelyard.records import StatusDocument
 from modelyard.spec import EvaluationJob, Manifest, TrainingJob, spec_digest, to_yaml, training_digest
-from modelyard.workflow import evaluation_job, training_job
+from modelyard.workflow import evaluation_job, preparing, training_job
 from modelyard.workflow.attempt import Attempt, RunOptions
 from modelyard.workflow.board import Board, opening, rfc3339, utc_now
 from modelyard.workflow.failures import as_modelyard_error, digest_of
@@ -114,6 +114,8 @@ class _Wish:
 
 def _hold(wish: _Wish) -> StatusDocument:
     folder = wish.folder
+    if wish.options.fresh and isinstance(wish.manifest, TrainingJob):
+        preparing.find(wish.manifest, root=wish.root, yard=wish.yard)  # before anything is forgotten for it
     with _taken_over(wish) as lease:
         if wish.options.fresh:
             forget(folder, guard=lease.check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from modelyard import data
@@ -23,15 +24,15 @@ def inputs(attempt: Attempt[TrainingJob]) -> dict[str, Any]:
     return {"training": training_digest(attempt.job)}
 
 
-def find(attempt: Attempt[TrainingJob]) -> None:
+def find(job: TrainingJob, *, root: Path, yard: yards.Yard) -> None:
     """Raise BadDataError for a source without a file or with empty ones only, NotFoundError for a missing tokenizer."""
-    for split, source in sources_of(attempt.job):
-        files = find_files(source, root=attempt.root)
+    for split, source in sources_of(job):
+        files = find_files(source, root=root)
         if not any(file.size_bytes for file in files):
             raise BadDataError(
                 f"spec.data.{split}: source {source.name}: {files[0].name} is empty", hint="name a file with text"
             )
-    references.tokenizer_folder(attempt.job.spec.model, root=attempt.root, yard=attempt.yard)
+    references.tokenizer_folder(job.spec.model, root=root, yard=yard)
 
 
 def work(attempt: Attempt[TrainingJob]) -> Made:

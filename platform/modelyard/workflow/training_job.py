@@ -21,7 +21,7 @@ def begin(attempt: TrainingAttempt) -> None:
     """Look whether what the manifest names is there; then start Ray while the text is prepared, unless it stands."""
     base_model(attempt)
     if yards.read_stage(attempt.folder, "prepare") is None:
-        preparing.find(attempt)
+        preparing.find(attempt.job, root=attempt.root, yard=attempt.yard)
     attempt.board.enter("Pending", Reason.PREPARING)
     if yards.read_stage(attempt.folder, "train") is None:
         attempt.ray.begin()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from modelyard import spec, yard
-from modelyard.errors import FencedError, NewerLayoutError, NotFoundError
+from modelyard.errors import BadDataError, FencedError, NewerLayoutError, NotFoundError
 from modelyard.records import StatusDocument
-from modelyard.workflow import run, run_id
+from modelyard.workflow import RunOptions, run, run_id
 from modelyard.workflow.driver import forget
 
 JOB = """\
@@ -21,6 +21,18 @@ metadata: {name: check}
 spec:
   target: {model: registry://none@stable}
   suites: [{name: words, task: perplexity, sources: [{name: words, path: words.jsonl, format: jsonl}]}]
+"""
+
+TRAINING = """\
+apiVersion: modelyard.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: check}
+spec:
+  objective: causal-lm
+  model: {architecture: llama}
+  data: {train: [{name: words, path: words}]}
+  optimization: {steps: 1}
+  register: {name: check}
 """
 
 
@@ -39,6 +51,18 @@ def test_a_damaged_status_is_begun_anew_and_a_newer_one_is_refused(tmp_path: Pat
     assert warnings.showwarning is shown, "logging came back to what it was"
     with pytest.raises(NewerLayoutError, match=r"status\.json"):
         run(job, root=tmp_path, yard=opened)
+
+
+def test_a_fresh_start_without_its_text_forgets_nothing(tmp_path: Path) -> None:
+    (job,) = spec.parse(TRAINING, origin="job.yaml")
+    opened = yard.open_yard(tmp_path / "yard")
+    folder = opened.run(run_id(job))
+    yard.take_over(folder).release()
+    folder.checkpoints.mkdir(parents=True)
+    with pytest.raises(BadDataError, match="words does not exist"):
+        run(job, root=tmp_path, yard=opened, options=RunOptions(fresh=True))
+    assert folder.checkpoints.exists()
+    assert len(yard.claims(folder)) == 1
 
 
 def test_a_fresh_start_that_was_taken_over_forgets_nothing_of_its_successor(tmp_path: Path) -> None:
