@@ -33,7 +33,7 @@ from modelyard.errors import ModelyardError, UsageError
 
 
 class ManifestCommand(TyperCommand):
-    """A verb that takes manifests with -f, and says so to whom writes `job.yaml` alone."""
+    """A verb that takes manifests with -f, and says so where `job.yaml` stands alone."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse a manifest's name where only options stand."""
