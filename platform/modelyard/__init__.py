@@ -68,12 +68,16 @@ def run(
 def load(reference: str | Path, *, root: str | Path = ".", yard: str | Path | None = None) -> Model:
     """Open a model to ask it: `registry://name@alias-or-version` (its bytes are verified first), or a folder.
 
-    Raises NotFoundError, IntegrityError (a file is not as registered).
+    `name@alias-or-version` alone will do. Raises NotFoundError, IntegrityError (a file is not as registered).
     """
     from modelyard.infer import open_model
+    from modelyard.registry import SCHEME, names_folder
     from modelyard.workflow.references import resolve_model
-    from modelyard.yard import open_yard
+    from modelyard.yard import Yard, open_yard
 
     root = Path(root).resolve()
-    found = resolve_model(str(reference), root=root, yard=open_yard(Path(yard) if yard else root / "yard"))
-    return open_model(found.folder)
+    place = Path(yard) if yard else root / "yard"
+    if isinstance(reference, Path) or names_folder(reference, root=root):
+        return open_model(resolve_model(str(reference), root=root, yard=Yard(place)).folder)  # no yard need be there
+    name = SCHEME + reference.removeprefix(SCHEME)
+    return open_model(resolve_model(name, root=root, yard=open_yard(place, create=False)).folder)

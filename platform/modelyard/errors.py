@@ -73,7 +73,8 @@ class Fault:
 
     def __str__(self) -> str:
         at = f"{self.origin}:{self.line}:{self.column}" if self.line else self.origin
-        return f"{at}: {self.path}: {self.message}" + (f" ({self.fix})" if self.fix else "")
+        named = self.origin.partition("=")[0] == f"--set {self.path}"
+        return (at if named else f"{at}: {self.path}") + f": {self.message}" + (f" ({self.fix})" if self.fix else "")
 
 
 class ManifestError(InvalidInputError):

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def alias(
     name: Annotated[str, typer.Argument(help="A model.")],
     alias: Annotated[str | None, typer.Argument(help="An alias; alone, its history is shown.")] = None,
-    version: Annotated[str | None, typer.Argument(help="Where to point it: a version, or another alias.")] = None,
+    version: Annotated[
+        str | None, typer.Argument(help="Where to point it: a version (3, or NAME@3), or another alias.")
+    ] = None,
     *,
     remove: Annotated[bool, typer.Option("--remove", help="Take the alias away; its history stays.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "",
@@ -30,10 +32,13 @@ def alias(
     """List a model's aliases, show one's history, point it at a version, or remove it."""
     from modelyard.cli.places import the_yard
     from modelyard.errors import NotFoundError, UsageError
-    from modelyard.registry import open_registry
+    from modelyard.registry import SCHEME, open_registry
 
     if remove and (alias is None or version is not None):
         raise UsageError("--remove takes a model and an alias", hint="modelyard alias NAME ALIAS --remove")
+    if "@" in name:
+        model = name.removeprefix(SCHEME).partition("@")[0]
+        raise UsageError(f"{name} is a version, and aliases are of a model", hint=f"modelyard alias {model} lists them")
     registry = open_registry(the_yard(yard))
     if alias is None:
         return _list(registry, name, output)
@@ -41,7 +46,7 @@ def alias(
         moved = registry.remove_alias(name, alias, by=_user(), reason=reason, expected_revision=revision)
         return emit(moved.to_dict(), output, table=f"{name}@{alias} is removed")
     if version is not None:
-        number = registry.resolve(f"{name}@{version}").record.version
+        number = registry.resolve(f"{name}@{_pick(name, version)}").record.version
         moved = registry.set_alias(name, alias, number, by=_user(), reason=reason, expected_revision=revision)
         return emit(moved.to_dict(), output, table=f"{name}@{alias} is version {number}")
     registry.numbers(name)
@@ -49,6 +54,17 @@ def alias(
     if record is None:
         raise NotFoundError(f"model {name!r} has no alias {alias!r}", hint=f"modelyard alias {name} lists them")
     return emit(record.to_dict(), output, table=_history(record))
+
+
+def _pick(name: str, version: str) -> str:
+    """`3` of `3`, and of `NAME@3` too."""
+    from modelyard.errors import UsageError
+    from modelyard.registry import SCHEME
+
+    model, at, pick = version.removeprefix(SCHEME).rpartition("@")
+    if at and model != name:
+        raise UsageError(f"{version} is no version of {name}", hint="an alias points at a version of its own model")
+    return pick
 
 
 def _list(registry: Registry, name: str, output: Format) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from modelyard.cli import (
     alias,
@@ -27,7 +29,20 @@ from modelyard.cli import (
     trace,
     validate,
 )
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, UsageError
+
+
+class ManifestCommand(TyperCommand):
+    """A verb that takes manifests with -f, and says so where `job.yaml` stands alone."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse a manifest's name where only options stand."""
+        if not any(arg.startswith(("-f", "--file")) for arg in args):
+            bare = next((arg for arg in args if arg.endswith((".yaml", ".yml", ".json")) and arg[0] != "-"), None)
+            if bare:
+                raise UsageError(f"{self.name} takes manifests with -f", hint=f"modelyard {self.name} -f {bare}")
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     name="modelyard",
@@ -40,14 +55,14 @@ app = typer.Typer(
 
 # In the order in which a new user meets them.
 app.command("init")(init.init)
-app.command("validate")(validate.validate)
-app.command("run")(run.run)
+app.command("validate", cls=ManifestCommand)(validate.validate)
+app.command("run", cls=ManifestCommand)(run.run)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("runs")(runs.runs)
 app.command("report")(report.report)
 app.command("models")(models.models)
-app.command("serve")(serve.serve)
+app.command("serve", cls=ManifestCommand)(serve.serve)
 app.command("generate")(generate.generate)
 app.command("trace")(trace.trace)
 app.command("alias")(alias.alias)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from modelyard.infer import Completion, Model, SamplingParams
 
 MAX_TOKENS = 64
-REGISTRY = "registry://"
 
 
 def generate(
@@ -108,20 +107,17 @@ def _check_device(device: str) -> None:
 
 
 def _find(model: str, yard: str | None) -> tuple[str, Path]:
-    """(name, folder) of a model; a registered one is verified first.
-
-    A bare word is a name of the registry, unless a model's folder is called so: a folder of text often has its name.
-    """
+    """(name, folder) of a model; a registered one is verified first."""
     from modelyard.cli.places import the_yard
     from modelyard.errors import InvalidInputError, NotFoundError
-    from modelyard.registry import open_registry
+    from modelyard.registry import names_folder, open_registry
 
     if model.startswith("hf://"):
         raise InvalidInputError(
             f"{model}: reading from the Hugging Face hub is not built yet",
             hint="download the model's folder and name it by its path",
         )
-    if not model.startswith(REGISTRY) and (os.sep in model or Path(model, "config.json").is_file()):
+    if names_folder(model, root=Path()):
         if not Path(model).is_dir():
             raise NotFoundError(f"there is no folder {model}", hint="`modelyard models` lists what is registered")
         return model, Path(model)

@@ -13,7 +13,8 @@ def init(
         Path, typer.Option("--data", help="Folder of text (.txt, .md) or JSON lines (.jsonl), also .gz and .zst.")
     ] = Path("data"),
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write to this file instead of printing.", metavar="FILE")
+        Path | None,
+        typer.Option("-o", "--output", help="Write to this file instead of printing; - prints.", metavar="FILE"),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of job and model; left out: the folder's.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file when it exists.")] = False,
@@ -23,6 +24,8 @@ def init(
     from modelyard.spec.starter import look_at, starter_manifest
 
     found = look_at(data)
+    if output == Path("-"):
+        output = None
     text = starter_manifest(found, name=name, file=str(output or "FILE"))
     if output is None:
         typer.echo(text, nl=False)

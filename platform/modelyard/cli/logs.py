@@ -34,7 +34,7 @@ def logs(
 
     folder = the_yard(yard).find_run(run)
     path = folder.driver_log if rank is None else folder.logs / f"rank-{rank}.log"
-    if not path.exists() and not follow:
+    if not path.exists() and not (follow and _at_work(folder)):
         found = sorted(p.stem.removeprefix("rank-") for p in folder.logs.glob("rank-*.log"))
         raise NotFoundError(
             f"{path} does not exist", hint=f"ranks with a log: {', '.join(found)}" if found else "no worker has started"
@@ -44,8 +44,6 @@ def logs(
 
 
 def _lines(folder: RunFolder, path: Path, follow: bool, tail: int) -> Iterator[str]:
-    from modelyard.yard import holder
-
     offset = 0
     if path.exists():
         with path.open("rb") as file:
@@ -54,16 +52,23 @@ def _lines(folder: RunFolder, path: Path, follow: bool, tail: int) -> Iterator[s
                 offset += len(line)
                 yield line.decode(errors="replace")
     while follow:
-        held = holder(folder)
+        at_work = _at_work(folder)
         if path.exists() and path.stat().st_size > offset:
             with path.open("rb") as file:
                 file.seek(offset)
                 content = file.read()
             offset += len(content)
             yield content.decode(errors="replace")
-        elif held is None or not held.alive:
+        elif not at_work:
             return
         time.sleep(_POLL_SECONDS)
+
+
+def _at_work(folder: RunFolder) -> bool:
+    from modelyard.yard import holder
+
+    held = holder(folder)
+    return held is not None and held.alive
 
 
 def _beginning(file: BinaryIO, tail: int) -> int:

@@ -5,7 +5,7 @@ versions and aliases are kept, `lineage` walks back.
 """
 
 from modelyard.registry.lineage import DatasetLineage, Lineage, RunLineage, trace
-from modelyard.registry.references import SCHEME, Reference, parse_reference
+from modelyard.registry.references import SCHEME, Reference, names_folder, parse_reference
 from modelyard.registry.store import Registry, Resolved, open_registry
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Registry",
     "Resolved",
     "RunLineage",
+    "names_folder",
     "open_registry",
     "parse_reference",
     "trace",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 from modelyard.errors import InvalidInputError
@@ -27,6 +29,14 @@ def parse_reference(text: str) -> Reference:
     if pick.isascii() and pick.isdigit():
         return Reference(name, int(pick), None)
     return Reference(name, None, checked_alias(pick))
+
+
+def names_folder(reference: str, *, root: Path) -> bool:
+    """Whether a model's reference is a path from `root`: it has a slash, or a model lies there.
+
+    A bare word is a name of the registry, unless a model's folder is called so: a folder of text often has its name.
+    """
+    return not reference.startswith(SCHEME) and (os.sep in reference or (root / reference / "config.json").is_file())
 
 
 def checked_alias(alias: str) -> str:

@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 from modelyard.spec.documents import Location
 from modelyard.spec.parts import SpecPart
 
-# Below these stand another program's words: there null has its meaning.
-FREE_FORM = {("spec", "model", "config"), ("spec", "sharding", "deepspeed"), ("spec", "runtime", "affinity")}
+# Below these stand another program's words.
+_FREE_FORM = {("spec", "model", "config"), ("spec", "sharding", "deepspeed"), ("spec", "runtime", "affinity")}
 
 
 def part_class(annotation: Any) -> type[SpecPart] | None:
@@ -40,6 +40,11 @@ def field_at(part: type[SpecPart], location: Location) -> FieldInfo | None:
         found = dict(fields_of(here)).get(word) if here is not None else None
         here = part_class(found.annotation) if found is not None else None
     return found
+
+
+def in_free_form(location: Location) -> bool:
+    """Whether a place is below a field of another program's words: there null has its meaning."""
+    return len(location) > 3 and location[:3] in _FREE_FORM
 
 
 def part_at(part: type[SpecPart], location: Location) -> type[SpecPart] | None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.errors import Fault
+from modelyard.errors import Fault, UsageError
 from modelyard.spec.documents import Document, Location, Mark, path_text, read_documents
-from modelyard.spec.fields import FREE_FORM, field_at
+from modelyard.spec.fields import field_at, in_free_form
 from modelyard.spec.parts import SpecPart
 from modelyard.spec.secrets import looks_secret
 
@@ -39,6 +39,8 @@ def _origin(text: str) -> str:
 
 def read_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Fault]]:
     """Each `path=value`, and a fault for each that is none."""
+    if isinstance(texts, str):  # a sequence of texts too: its characters
+        raise UsageError("overrides is one text, not a list of them", hint='write ["spec.optimization.steps=10"]')
     overrides: list[Override] = []
     faults: list[Fault] = []
     for text in texts:
@@ -114,7 +116,7 @@ def _apply(document: Document, override: Override) -> Fault | None:
         elif not isinstance(here, dict):
             message = f"{path_text(override.location[:depth])} is not a mapping"
             return Fault(override.origin, path_text(override.location), 0, 0, message, "set the whole of it")
-        elif last and override.value is None and override.location[:3] not in FREE_FORM:
+        elif last and override.value is None and not in_free_form(override.location):
             here.pop(step, None)
             return None
         else:

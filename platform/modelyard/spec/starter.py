@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import json
+import os
 import re
+import stat
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from modelyard.errors import BadDataError, NotFoundError
 from modelyard.spec.loading import parse
@@ -17,7 +21,9 @@ from modelyard.spec.parts import JOB_NAME_PATTERN
 ENDINGS = {".txt": "text", ".text": "text", ".md": "text", ".rst": "text", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PACKED = (".gz", ".zst")
 MOST_FILES = 100_000  # looked at; a larger folder is judged by these
-FEWEST_TO_SPLIT = 40  # documents; of fewer, a twentieth is none or one
+# (fewest documents, share of them to measure on): each document falls to it by its digest, so a share may come out
+# empty, and then nothing trains: with these less than once in 1,000 folders, (1 - share) ** documents.
+VALIDATION_SHARES = ((135, 0.05), (32, 0.2))
 BYTES_PER_TOKEN = 3.5  # English at a vocabulary of 4096 to 16384, measured on the standard library's docstrings
 UNPACKED = 3  # bytes of text per packed byte, roughly
 
@@ -48,17 +54,18 @@ def look_at(folder: Path) -> Found:
     """Which text a folder holds; NotFoundError when there is none, BadDataError when its records have no text."""
     if not folder.is_dir():
         raise NotFoundError(f"there is no folder {folder}", hint="name one: modelyard init --data FOLDER")
-    files = sorted(_text_files(folder))
+    files = dict(sorted(_text_files(folder)))
     if not files:
         raise NotFoundError(
             f"{folder} holds no text", hint=f"files end in {', '.join(ENDINGS)}, also packed as .gz, .zst"
         )
     ending = _commonest(_ending(file) for file in files)
-    chosen = [file for file in files if _ending(file) == ending]
+    chosen = {file: size for file, size in files.items() if _ending(file) == ending}
     kind = ENDINGS["." + ending.lower().split(".")[1]]
-    size_bytes = sum(file.stat().st_size * (UNPACKED if _packing(file) else 1) for file in chosen)
+    size_bytes = sum(size * (UNPACKED if _packing(file) else 1) for file, size in chosen.items())
     if not size_bytes:
         raise BadDataError(f"the {ending} files in {folder} are all empty", hint="put text into them, or name others")
+    first = next(iter(chosen))
     return Found(
         folder=_as_written(folder),
         format=kind,
@@ -67,8 +74,8 @@ def look_at(folder: Path) -> Found:
         others=len(files) - len(chosen),
         size_bytes=size_bytes,
         nested=any(file.parent != folder for file in chosen),
-        column=_text_column(chosen[0]) if kind == "jsonl" else "text",
-        documents=len(chosen) if kind == "text" else size_bytes // max(1, len(_first_line(chosen[0]))),
+        column=_text_column(first) if kind == "jsonl" else "text",
+        documents=len(chosen) if kind == "text" else size_bytes // max(1, len(_first_line(first))),
     )
 
 
@@ -81,19 +88,31 @@ def starter_manifest(found: Found, *, name: str | None = None, file: str = "FILE
     """The manifest's text, to be written to `file`; it validates. Raises ManifestError when `name` is no name."""
     called = name or _as_name(Path(found.folder).resolve().name)
     sizes = _sizes(found.size_bytes)
+    share = next((share for fewest, share in VALIDATION_SHARES if found.documents >= fewest), None)
     text = _TEMPLATE.format(
         name=called,
         file=file,
         summary=found.summary,
-        path=json.dumps(f"{found.folder}/{'**/' if found.nested else ''}*{found.ending}"),
+        path=_quoted(_pattern(found)),
         format=found.format,
-        columns="" if found.column == "text" else f"\n        columns: {{text: {json.dumps(found.column)}}}",
-        validation=_VALIDATION if found.documents >= FEWEST_TO_SPLIT else _NO_VALIDATION,
-        evaluation=_EVALUATION.format(**sizes) if found.documents >= FEWEST_TO_SPLIT else "",
+        columns="" if found.column == "text" else f"\n        columns: {{text: {_quoted(found.column)}}}",
+        validation=_VALIDATION.format(share=share) if share else _NO_VALIDATION,
+        evaluation=_EVALUATION.format(**sizes) if share else "",
         **sizes,
     )
     parse(text, origin="(starter)")
     return text
+
+
+def _pattern(found: Found) -> str:
+    """A glob of the files; what the folder's own name has of `[`, `*` and `?` means itself."""
+    folder = PurePosixPath(glob.escape(found.folder))
+    return str(folder / ("**" if found.nested else "") / f"*{found.ending}")
+
+
+def _quoted(text: str) -> str:
+    """In quotes for YAML, which reads what cannot be printed only when it is escaped."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def _sizes(size_bytes: int) -> dict[str, int | float]:
@@ -117,15 +136,28 @@ def _sizes(size_bytes: int) -> dict[str, int | float]:
     }
 
 
-def _text_files(folder: Path) -> Iterator[Path]:
+def _text_files(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Files of text below the folder, and their sizes; hidden ones and what cannot be read are passed over."""
     seen = 0
-    for file in folder.rglob("*"):
-        if seen >= MOST_FILES:
-            return
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if not hidden and _ending(file) and file.is_file():
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in (Path(here, name) for name in names if not name.startswith(".")):
+            size = _readable_bytes(file) if _ending(file) else None
+            if size is None:
+                continue
+            yield file, size
             seen += 1
-            yield file
+            if seen >= MOST_FILES:
+                return
+
+
+def _readable_bytes(file: Path) -> int | None:
+    """The size of a file that can be read; None also of one that went away meanwhile."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) and os.access(file, os.R_OK) else None
 
 
 def _ending(file: Path) -> str:
@@ -159,8 +191,11 @@ def _text_column(file: Path) -> str:
 def _first_line(file: Path) -> bytes | str:
     if _packing(file) == ".zst":
         return '{"text": ""}'  # unpacking it needs the platform's packages: taken for the usual form
-    with gzip.open(file) if _packing(file) else file.open("rb") as opened:
-        return opened.readline(1 << 26)
+    try:
+        with gzip.open(file) if _packing(file) else file.open("rb") as opened:
+            return opened.readline(1 << 26)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadDataError(f"{file} cannot be read: {error}") from error
 
 
 def _as_name(word: str) -> str:
@@ -218,7 +253,7 @@ spec:
 """
 _VALIDATION = """\
     validation:
-      fraction: 0.05 # of the documents: never trained on"""
+      fraction: {share} # of the documents: never trained on"""
 _NO_VALIDATION = """\
     # Too few documents to set some aside; name others to measure on, then add evaluation: {suites: …}:
     # validation: {sources: [{name: heldout, path: …}]}"""

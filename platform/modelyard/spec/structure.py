@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from modelyard.errors import Fault
 from modelyard.spec.documents import UNREADABLE, Document, Location, Unreadable
-from modelyard.spec.fields import FREE_FORM, field_at, fields_of, part_at, part_class
+from modelyard.spec.fields import field_at, fields_of, in_free_form, part_at, part_class
 from modelyard.spec.parts import SpecPart
 from modelyard.spec.wording import listing, nearest, wrong_value
 
@@ -54,7 +54,7 @@ def _hole(place: Location, leaf: Any) -> tuple[str, str] | None:
     """Why a plain value cannot be read (no words when that was told already); None when it can."""
     if isinstance(leaf, Unreadable):
         return "", ""
-    if leaf is None and not (place[:3] in FREE_FORM and len(place) > 3):
+    if leaf is None and not in_free_form(place):
         return "nothing stands here", "give it a value or leave the field out"
     if isinstance(leaf, float) and not math.isfinite(leaf):
         return f"is {leaf}, must be a finite number", ""

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelyard.cli import logs
-from modelyard.yard import RunFolder
+from modelyard.errors import NotFoundError
+from modelyard.yard import RunFolder, open_yard
 
 
 @given(st.lists(st.sampled_from([b"", b"a", b"zw\xc3\xb6lf"])), st.integers(1, 6), st.integers(1, 9), st.booleans())
@@ -45,3 +46,13 @@ def test_a_log_is_shown(tmp_path: Path, tail: int, shown: str) -> None:
     run = RunFolder("job-0123abcd", tmp_path)
     run.driver_log.write_text("one\ntwo\nthr")
     assert "".join(logs._lines(run, run.driver_log, False, tail)) == shown
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_log_that_nobody_will_write_is_not_awaited(tmp_path: Path, follow: bool) -> None:
+    run = open_yard(tmp_path).run("job-0123abcd")
+    run.logs.mkdir(parents=True)
+    (run.logs / "rank-0.log").write_text("one\n")
+    with pytest.raises(NotFoundError, match=r"rank-9\.log does not exist") as refused:
+        logs.logs(run.run_id, rank=9, follow=follow, yard=str(tmp_path))
+    assert refused.value.hint == "ranks with a log: 0"

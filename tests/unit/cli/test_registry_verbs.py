@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from modelyard.cli.app import app
-from modelyard.errors import ConflictError, InvalidInputError, NotFoundError
+from modelyard.errors import ConflictError, InvalidInputError, NotFoundError, UsageError
 from modelyard.records import DatasetRecord, MetricValue, SourceFile, SourceRecord
 from modelyard.registry import Registry, open_registry
 from modelyard.yard import open_yard, publish
@@ -138,6 +138,21 @@ def test_trace_for_programs_names_every_file(registry: Registry) -> None:
     assert told["parent"]["version"]["version"] == 1
     assert len(told["dataset"]["sources"][0]["files"]) == 7
     assert "runs/quickstart-00000002 is gone" in told["run"]["missing"]
+
+
+@pytest.mark.parametrize("version", ["quickstart@1", "registry://quickstart@1"])
+def test_an_alias_is_pointed_at_a_version_by_its_whole_name(registry: Registry, version: str) -> None:
+    assert _call("alias", "quickstart", "stable", version).stdout == "quickstart@stable is version 1\n"
+    assert registry.aliases("quickstart")["stable"] == 1
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_version_has_no_aliases_of_its_own() -> None:
+    for more in ([], ["stable"], ["stable", "1"]):
+        refused = _call("alias", "quickstart@1", *more, fails=UsageError)
+        assert "quickstart@1 is a version" in str(refused.exception)
+    other = _call("alias", "quickstart", "stable", "other@1", fails=UsageError)
+    assert "other@1 is no version of quickstart" in str(other.exception)
 
 
 def test_an_alias_is_listed_moved_told_and_removed(registry: Registry) -> None:

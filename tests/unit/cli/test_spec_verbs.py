@@ -83,6 +83,22 @@ def test_init_writes_what_validates(tmp_path: Path) -> None:
     assert _modelyard("init", "--data", str(tmp_path / "none")).returncode == 2
 
 
+def test_init_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("a few words\n" * 99)
+    printed = _modelyard("init", "--data", ".").stdout
+    assert "kind: TrainingJob" in printed
+    assert _modelyard("init", "--data", ".", "-o", "-").stdout == printed
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("verb", ["validate", "run", "serve"])
+def test_a_manifest_without_its_option_is_told_how(verb: str) -> None:
+    done = _modelyard(verb, "job.yaml", "--set", "spec.x=1")
+    assert done.returncode == 2
+    assert f"hint:  modelyard {verb} -f job.yaml" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["validate", "--no-count", "-f", "examples"], ["explain", "tj"], ["schema"]])
 def test_these_verbs_import_nothing_heavy(arguments: list[str]) -> None:
     root = Path(__file__).parents[3]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -9,18 +12,27 @@ import pytest
 from ruamel.yaml import YAML
 
 from modelyard.errors import NotFoundError
-from modelyard.spec import KINDS, explain, json_schema
+from modelyard.spec import KINDS, TrainingJob, explain, json_schema, load
 from modelyard.spec.descriptions import DEPENDENT, NOT_BUILT, describe, walk
 from modelyard.spec.explaining import continuations
 from modelyard.spec.reference import reference_markdown
 from modelyard.spec.schemas import find_kind
 from support.manifests import DEPLOYMENT, EVALUATION, TRAINING, edited, faults_of
 
+ROOT = Path(__file__).parents[3]
 BASES = {"TrainingJob": TRAINING, "EvaluationJob": EVALUATION, "ModelDeployment": DEPLOYMENT}
 
 
 def _plain(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
+
+
+def test_the_example_in_python_has_no_gate_that_so_few_steps_fail() -> None:
+    said = re.search(r"^shorter = (\[.*\])$", (ROOT / "docs/how-to/python.md").read_text(), re.MULTILINE)
+    assert said
+    (job,) = load([ROOT / "examples/quickstart.yaml"], overrides=json.loads(said[1]))
+    assert isinstance(job, TrainingJob)
+    assert (job.spec.optimization.steps, job.spec.evaluation.gates) == (50, ())
 
 
 @pytest.mark.parametrize("kind", KINDS)

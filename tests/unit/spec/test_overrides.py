@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.errors import UsageError
 from modelyard.spec import parse
 from modelyard.spec.overrides import read_path
 from support.manifests import DEPLOYMENT, EVALUATION, TRAINING, edited, faults_of
@@ -48,6 +49,21 @@ def test_what_is_not_there_yet_is_made() -> None:
 def test_null_takes_a_field_out() -> None:
     spec = _job("spec.optimization.steps=null", "spec.optimization.epochs=2")
     assert (spec.optimization.steps, spec.optimization.epochs) == (None, 2.0)
+
+
+@pytest.mark.parametrize("field", ["model.config", "sharding.deepspeed", "runtime.affinity"])
+def test_null_takes_out_what_holds_another_programs_words(field: str) -> None:
+    part, name = field.split(".")
+    assert not getattr(getattr(_job(f"spec.{field}={{}}", f"spec.{field}=null"), part), name)
+
+
+def test_null_below_another_programs_words_is_theirs() -> None:
+    assert _job("spec.model.config.head_dim=null").model.config["head_dim"] is None
+
+
+def test_one_text_is_not_taken_apart() -> None:
+    with pytest.raises(UsageError, match="one text, not a list"):
+        parse(TRAINING, origin="job.yaml", overrides="spec.optimization.steps=10")
 
 
 def test_the_last_one_wins() -> None:
@@ -101,6 +117,19 @@ def test_faults_of_the_file_and_of_overrides_are_told_together() -> None:
     text = edited(TRAINING, "zeroStage: 1", "zeroStage: 4").text
     origins = [fault.origin for fault in faults_of(text, "spec.optimization.seed=x")]
     assert origins == ["job.yaml", "--set spec.optimization.seed=x"]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("spec.optimization.steps=ten", "--set spec.optimization.steps=ten: is "),
+        ("spec.optimization.steps", "--set spec.optimization.steps: has no value"),
+        ("spec.faultTolerance={maxRestrts: 0}", "maxRestrts: 0}: spec.faultTolerance.maxRestrts: is not"),
+    ],
+)
+def test_a_place_that_the_override_names_is_named_once(override: str, words: str) -> None:
+    (fault,) = faults_of(TRAINING, override)
+    assert words in str(fault)
 
 
 def test_an_override_mends_a_fault_of_the_file() -> None:

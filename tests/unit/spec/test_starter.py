@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from modelyard.data.sources import find_files
 from modelyard.errors import BadDataError, ManifestError, NotFoundError
 from modelyard.spec import TrainingJob, parse
 from modelyard.spec.starter import look_at, starter_manifest
@@ -27,12 +31,18 @@ def _texts(folder: Path, number: int, ending: str = ".txt") -> Path:
 
 
 def test_many_texts(tmp_path: Path) -> None:
-    job = _job(_texts(tmp_path / "My Texts", 50))
+    job = _job(_texts(tmp_path / "My Texts", 135))
     assert job.metadata.name == job.spec.register.name == "my-texts"
     assert job.spec.data.train[0].path.endswith("My Texts/*.txt")
     assert job.spec.data.train[0].format == "text"
     assert job.spec.data.validation.fraction == 0.05
     assert job.spec.evaluation.suites
+
+
+@pytest.mark.parametrize(("documents", "share"), [(31, None), (32, 0.2), (134, 0.2), (135, 0.05)])
+def test_a_share_to_measure_on_is_hardly_ever_empty(tmp_path: Path, documents: int, share: float | None) -> None:
+    assert _job(_texts(tmp_path / "texts", documents)).spec.data.validation.fraction == share
+    assert share is None or (1 - share) ** documents < 0.001
 
 
 def test_few_texts_are_not_split(tmp_path: Path) -> None:
@@ -52,6 +62,45 @@ def test_records_below_folders_with_a_column_of_their_own(tmp_path: Path) -> Non
     source = job.spec.data.train[0]
     assert (source.format, source.columns.text) == ("jsonl", "body")
     assert source.path.endswith("2024/**/*.jsonl.gz")
+
+
+@pytest.mark.parametrize("name", ["a[1]", "what?*", "Mein Täxt", "書", "\N{SLIGHTLY SMILING FACE}", 'a"b'])
+@pytest.mark.parametrize("below", ["", "deep"])
+def test_what_is_written_names_the_files(tmp_path: Path, name: str, below: str) -> None:
+    _texts(tmp_path / name / below, 2)
+    source = _job(tmp_path / name).spec.data.train[0]
+    assert len(find_files(source, root=tmp_path)) == 2
+
+
+def test_a_name_is_written_as_it_reads(tmp_path: Path) -> None:
+    assert "/Mein Täxt/*.txt" in starter_manifest(look_at(_texts(tmp_path / "Mein Täxt", 1)))
+
+
+def test_a_name_that_cannot_be_printed_is_escaped(tmp_path: Path) -> None:
+    folder = _texts(tmp_path / "a\x85b", 1)
+    assert _job(folder).spec.data.train[0].path == f"{folder}/*.txt"
+
+
+def test_what_cannot_be_read_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _texts(tmp_path / "texts", 2)
+    (folder / "gone.txt").symlink_to("nowhere")
+    _texts(folder / "vanishing", 3)
+    walk = os.walk
+
+    def vanishing(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        for here, folders, files in walk(top):
+            if Path(here).name == "vanishing":
+                shutil.rmtree(here)
+            yield here, folders, files
+
+    monkeypatch.setattr(os, "walk", vanishing)
+    assert look_at(folder).files == 2
+
+
+def test_an_archive_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_text("no archive")
+    with pytest.raises(BadDataError, match=r"a\.jsonl\.gz cannot be read"):
+        look_at(tmp_path)
 
 
 def test_the_commonest_format_is_taken_and_hidden_files_are_not(tmp_path: Path) -> None:
