@@ -151,6 +151,10 @@ def test_a_gate_that_says_no_reruns_only_the_evaluation_and_moves_no_alias(finis
     assert "heldout/bits_per_byte" in result.stderr
     assert "train     stands" in result.stdout
     assert "evaluate  done in" in result.stdout
+    last_words = result.stdout.split("register  done in")[1]
+    assert "heldout/bits_per_byte" in last_words
+    assert "model     registry://tiny@2" in last_words
+    assert "report    " in last_words
     registry = open_registry(copy.yard)
     assert [version.verdict for version in registry.versions("tiny")] == ["Passed", "Failed"]
     assert registry.aliases("tiny") == {"candidate": 1}
@@ -158,6 +162,11 @@ def test_a_gate_that_says_no_reruns_only_the_evaluation_and_moves_no_alias(finis
     assert status.phase == "Failed"
     assert status.last_failure is not None
     assert status.last_failure.failure_class == "GateFailed"
+
+    again = copy.command("run", "-f", "job.yaml", "--set", "spec.evaluation.gates[0].atMost=0.1", "-o", "json")
+    assert again.returncode == 3
+    (document,) = json.loads(again.stdout)
+    assert (document["phase"], document["model"]["version"]) == ("Failed", 2)
 
 
 SECRETS = {
