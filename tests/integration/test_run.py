@@ -106,7 +106,9 @@ def test_a_model_is_compared_with_another_document_by_document(finished: tuple[W
     assert compared.verdict == "Passed"
     assert f"verdict   Passed: {compared.message}" in printed
     assert "against before@1" in compared.message
-    assert "Compared with before@1" in place.folder("again").report.read_text()
+    report = place.folder("again").report.read_text()
+    assert "Compared with before@1" in report
+    assert "tiny@1" in report
 
 
 def test_the_version_is_a_plain_hugging_face_folder(finished: tuple[Workplace, str]) -> None:
