@@ -136,7 +136,7 @@ def test_an_evaluation_names_the_version_that_it_looked_at_and_registered_none(t
     html = render(run, sample.yard, status=status).read_text()
     for shown in ("evaluated model", "quickstart@3", digest("export")):
         assert shown in html
-    for of_the_training in ("Registered", "model version", digest("spec")):
+    for of_the_training in ("Registered", digest("version"), digest("spec")):
         assert of_the_training not in html
 
 
