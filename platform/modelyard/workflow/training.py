@@ -13,7 +13,7 @@ from typing import Any
 from modelyard import train
 from modelyard import yard as yards
 from modelyard.checkpoint import committed
-from modelyard.errors import FencedError, ModelyardError
+from modelyard.errors import BadDataError, FencedError, ModelyardError
 from modelyard.records import CheckpointState, Progress, StageOutput, StageRecord
 from modelyard.spec import TrainingJob
 from modelyard.spec.reasons import Reason
@@ -32,12 +32,14 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
     from modelyard.train import on_ray
 
     base = base_model(attempt)
+    dataset = preparing.dataset(attempt).digest
+    _check_text(attempt, dataset)
     task = train.TrainTask(
         run_folder=str(attempt.folder.path),
         yard_root=str(attempt.yard.root),
         root=str(attempt.root),
         manifest=attempt.job.model_dump_json(by_alias=True, exclude_none=True),
-        dataset_folder=str(attempt.yard.dataset_folder(preparing.dataset(attempt).digest)),
+        dataset_folder=str(attempt.yard.dataset_folder(dataset)),
         model_folder=str(base.folder) if base else None,
         driver_attempt=attempt.lease.attempt,
     )
@@ -76,6 +78,17 @@ def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:
 def export_folder(attempt: Attempt[TrainingJob]) -> Path:
     """The Hugging Face folder that the train stage left."""
     return attempt.yard.root / output(attempt.records["train"], "export").path
+
+
+def _check_text(attempt: Attempt[TrainingJob], dataset: str) -> None:
+    """Raise BadDataError when the run has trained on other text: the workers would find out once they are up."""
+    newest = next(iter(committed(attempt.folder)), None)
+    if newest and newest.record.dataset_digest != dataset:
+        raise BadDataError(
+            f"the run's checkpoint of step {newest.step:,} was trained on dataset {newest.record.dataset_digest}; "
+            f"what the sources give now is dataset {dataset}",
+            hint="put the old sources back, or start anew with --fresh",
+        )
 
 
 def _told_to(attempt: Attempt[TrainingJob]) -> Callable[[train.WorkerFailure], None]:

@@ -1,4 +1,7 @@
-"""What the driver does beside the worker group: takes progress, passes a wish to stop on, whatever its disk does."""
+"""What the driver does before the worker group starts, and beside it.
+
+It refuses other text, takes progress, and passes a wish to stop on, whatever its disk does.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from typing import Any
 import pytest
 
 from modelyard import telemetry, yard
-from modelyard.errors import StorageError
-from modelyard.records import StatusDocument
+from modelyard.checkpoint import Commit
+from modelyard.errors import BadDataError, StorageError
+from modelyard.records import CommitRecord, StatusDocument
 from modelyard.workflow import StopRequest, training
 from modelyard.workflow.board import Board
 from modelyard.workflow.news import News, Note
@@ -66,6 +70,20 @@ def _until(condition: Callable[[], bool]) -> None:
 def _step(attempt: Any) -> int | None:
     progress = attempt.board.document.progress
     return progress.step if progress else None
+
+
+def test_other_text_than_the_commits_is_refused_before_the_workers_start(
+    run: yard.RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = CommitRecord(
+        step=30, attempt=2, tokens=0, training_digest="", dataset_digest="sha256:old", files=(), scalars={}, created="",
+    )  # fmt: skip
+    attempt: Any = SimpleNamespace(folder=run)
+    training._check_text(attempt, "sha256:new")
+    monkeypatch.setattr(training, "committed", lambda run: [Commit(run.checkpoints / "any", record)])
+    training._check_text(attempt, "sha256:old")
+    with pytest.raises(BadDataError, match=r"step 30 was trained on dataset sha256:old.*now is dataset sha256:new"):
+        training._check_text(attempt, "sha256:new")
 
 
 def test_a_disk_that_was_full_for_a_while_keeps_no_wish_to_stop_from_the_workers(run: yard.RunFolder) -> None:
