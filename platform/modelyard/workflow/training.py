@@ -44,6 +44,8 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
         driver_attempt=attempt.lease.attempt,
     )
     attempt.ray.ready()
+    count = attempt.job.spec.workers.count
+    attempt.board.tell(Note(f"starting {count} worker{'s' if count > 1 else ''}"))
     with _watched(attempt):
         outcome = on_ray.launch(task, workers=attempt.job.spec.workers, on_failure=_told_to(attempt))
     if outcome.stopped:
@@ -124,6 +126,7 @@ class _Watch:
         self._metrics = Follower(attempt.folder.metrics, from_end=True)
         self._recent: deque[float] = deque(maxlen=20)
         self._told_to_stop = False
+        self._at_work = False
         self._fenced = False
 
     def until(self, done: threading.Event) -> None:
@@ -156,11 +159,13 @@ class _Watch:
                 guard=self._attempt.lease.check,
             )
             self._told_to_stop = True
-            self._attempt.board.tell(Note("stopping: the workers commit at the end of this step"))
+            when = "commit at the end of this step" if self._at_work else "stop once they have started"
+            self._attempt.board.tell(Note(f"stopping: the workers {when}"))
 
     def _take(self, row: dict[str, Any]) -> None:
         if row.get("attempt", 0) < self._attempt.lease.attempt or "step" not in row:
             return
+        self._at_work = True
         if "stepSeconds" in row:
             self._recent.append(float(row["stepSeconds"]))
         total = row.get("totalSteps")

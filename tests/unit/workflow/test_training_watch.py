@@ -107,6 +107,25 @@ def test_a_disk_that_was_full_for_a_while_keeps_no_wish_to_stop_from_the_workers
             _until(lambda: _step(attempt) == 20_000)
 
 
+@pytest.mark.parametrize(
+    ("steps", "words"), [(0, "the workers stop once they have started"), (1, "commit at the end of this step")]
+)
+def test_a_wish_to_stop_says_what_the_workers_do_about_it(run: yard.RunFolder, steps: int, words: str) -> None:
+    told: list[News] = []
+    with yard.take_over(run) as lease:
+        board = Board(StatusDocument(kind="TrainingJob", name="job"), sinks=[], listener=told.append)
+        attempt: Any = SimpleNamespace(folder=run, lease=lease, board=board, stop=StopRequest())
+        telemetry.MetricsWriter(run.metrics, attempt=0).write(9, loss=3.0)  # an earlier attempt's
+        with training._watched(attempt):
+            for step in range(1, steps + 1):
+                telemetry.MetricsWriter(run.metrics, attempt=2).write(step, loss=3.0, totalSteps=10)
+                _until(lambda: _step(attempt) == 1)
+            attempt.stop.ask()
+            _until(run.control.exists)
+    (note,) = [news.text for news in told if isinstance(news, Note)]
+    assert words in note
+
+
 def test_a_driver_that_was_taken_over_takes_no_later_attempts_rows_and_tells_nothing(run: yard.RunFolder) -> None:
     with yard.take_over(run) as lease:
         attempt = _attempt(run, lease, Disk(run, lease))
