@@ -106,7 +106,9 @@ def test_a_model_is_compared_with_another_document_by_document(finished: tuple[W
     assert compared.verdict == "Passed"
     assert f"verdict   Passed: {compared.message}" in printed
     assert "against before@1" in compared.message
-    assert "Compared with before@1" in place.folder("again").report.read_text()
+    report = place.folder("again").report.read_text()
+    assert "Compared with before@1" in report
+    assert "tiny@1" in report
 
 
 def test_the_version_is_a_plain_hugging_face_folder(finished: tuple[Workplace, str]) -> None:
@@ -151,6 +153,10 @@ def test_a_gate_that_says_no_reruns_only_the_evaluation_and_moves_no_alias(finis
     assert "heldout/bits_per_byte" in result.stderr
     assert "train     stands" in result.stdout
     assert "evaluate  done in" in result.stdout
+    last_words = result.stdout.split("register  done in")[1]
+    assert "heldout/bits_per_byte" in last_words
+    assert "model     registry://tiny@2" in last_words
+    assert "report    " in last_words
     registry = open_registry(copy.yard)
     assert [version.verdict for version in registry.versions("tiny")] == ["Passed", "Failed"]
     assert registry.aliases("tiny") == {"candidate": 1}
@@ -158,6 +164,11 @@ def test_a_gate_that_says_no_reruns_only_the_evaluation_and_moves_no_alias(finis
     assert status.phase == "Failed"
     assert status.last_failure is not None
     assert status.last_failure.failure_class == "GateFailed"
+
+    again = copy.command("run", "-f", "job.yaml", "--set", "spec.evaluation.gates[0].atMost=0.1", "-o", "json")
+    assert again.returncode == 3
+    (document,) = json.loads(again.stdout)
+    assert (document["phase"], document["model"]["version"]) == ("Failed", 2)
 
 
 SECRETS = {

@@ -11,7 +11,7 @@ import traceback
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from modelyard.cli import (
     alias,
@@ -44,8 +44,20 @@ class ManifestCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+class _Verbs(TyperGroup):
+    """The verbs; a Ctrl-C that none of them heard is told, where typer would exit without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _tell("interrupted", "")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="modelyard",
+    cls=_Verbs,
     help="One manifest from raw text to a trained, evaluated, traceable, answering language model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -92,9 +104,6 @@ def main() -> None:
     except ModelyardError as error:
         _tell(str(error), error.hint)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _tell("interrupted", "")
-        sys.exit(130)
     except BrokenPipeError:  # `modelyard runs | head`
         sys.stderr.close()
         sys.exit(1)

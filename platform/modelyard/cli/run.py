@@ -65,10 +65,23 @@ def run(
             (job,) = manifests
             configmap.begin(job.kind, job.metadata.name, workflow.run_id(job, namespace))
         opened = the_yard(yard, create=True)
-        documents = [_run_one(manifest, opened, options, sinks, stop, output) for manifest in manifests]
-    if output is not Format.table:
-        emit([document.to_dict() for document in documents], output)
+        last = _Last()
+        try:
+            documents = [_run_one(manifest, opened, options, sinks, stop, output, last) for manifest in manifests]
+        finally:  # whoever reads stdout wants the status of the job that failed, and of those before it
+            if output is not Format.table and last.documents:
+                emit([document.to_dict() for document in last.documents.values()], output)
     raise typer.Exit(max(_VERDICT_CODES.get(document.verdict or "", 0) for document in documents))
+
+
+class _Last:
+    """A sink that keeps the last status of each run, however the run ends."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str | None, StatusDocument] = {}
+
+    def __call__(self, status: StatusDocument) -> None:
+        self.documents[status.run_id] = status
 
 
 def _manifests(file: Sequence[str], overrides: Sequence[str], *, only_one: bool) -> list[Manifest]:
@@ -136,12 +149,18 @@ def _told(out: str | None, configmap: str | None, stop: StopRequest) -> Iterator
 
 
 def _run_one(
-    manifest: Manifest, yard: Yard, options: RunOptions, sinks: Sequence[Sink], stop: StopRequest, output: Format
+    manifest: Manifest,
+    yard: Yard,
+    options: RunOptions,
+    sinks: Sequence[Sink],
+    stop: StopRequest,
+    output: Format,
+    last: _Last,
 ) -> StatusDocument:
     from modelyard import workflow
     from modelyard.cli.display import display
     from modelyard.cli.places import storage_root
-    from modelyard.errors import ModelyardError
+    from modelyard.errors import GateFailedError, ModelyardError, NoVerdictError
     from modelyard.spec import local_notes
 
     for_programs = output is not Format.table
@@ -157,9 +176,13 @@ def _run_one(
                 yard=yard,
                 options=options,
                 listener=listener,
-                sinks=sinks,
+                sinks=[*sinks, last],
                 stop=stop,
             )
+    except (GateFailedError, NoVerdictError):
+        if not for_programs:
+            _last_words(last.documents[folder.run_id], folder)
+        raise
     except ModelyardError as error:
         if folder.driver_log.exists() and error.exit_code == 1:
             logs = [folder.driver_log, *([folder.logs] if folder.logs.is_dir() else [])]

@@ -109,7 +109,7 @@ class StatusDocument(Record):
     progress: Progress | None = Field(None, description="How far it is.")
     metrics: Metrics = Field(Metrics(), description="What was measured.")
     checkpoint: CheckpointState | None = Field(None, description="The newest commit.")
-    model: ModelState | None = Field(None, description="The model version that was registered, or that serves.")
+    model: ModelState | None = Field(None, description="The version that was registered or evaluated, or that serves.")
     verdict: Verdict | None = Field(None, description="The verdict of the evaluation.")
     last_failure: FailureDigest | None = Field(None, description="Why the last attempt failed.")
     url: str | None = Field(None, description="Where the model answers.")

@@ -31,7 +31,10 @@ STAGES = ("prepare", "train", "evaluate", "register")
 
 @dataclass(frozen=True)
 class Evidence:
-    """One run as its records tell it. `curves` are metrics.jsonl: for a step the last attempt's row."""
+    """One run as its records tell it. `curves` are metrics.jsonl: for a step the last attempt's row.
+
+    `version` is what the run registered: an evaluation has none, though its status names the one it looked at.
+    """
 
     run_id: str
     status: StatusDocument | None
@@ -114,7 +117,7 @@ def _evaluation(reader: _Reader, yard: Yard, stages: tuple[StageRecord, ...]) ->
 
 
 def _version(reader: _Reader, yard: Yard, status: StatusDocument | None) -> VersionRecord | None:
-    if status is None or status.model is None:
+    if status is None or status.model is None or status.kind == "EvaluationJob":
         return None
     return reader.record(yard.model_folder(status.model.name, status.model.version) / "version.json", VersionRecord)
 

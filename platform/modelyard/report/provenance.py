@@ -62,7 +62,7 @@ def source_lines(dataset: DatasetRecord | None) -> tuple[SourceLine, ...]:
 
 def lineage(evidence: Evidence) -> tuple[Link, ...]:
     """From the model version back to the files, as far as the run has come."""
-    links = [_version_link(evidence), _run_link(evidence), _dataset_link(evidence.dataset)]
+    links = [_version_link(evidence), _evaluated_link(evidence), _run_link(evidence), _dataset_link(evidence.dataset)]
     sources = evidence.dataset.sources if evidence.dataset else ()
     return tuple(link for link in links if link) + tuple(map(_source_link, sources))
 
@@ -151,6 +151,13 @@ def _version_link(evidence: Evidence) -> Link | None:
     facts += [("parent", version.parent)] if version.parent else []
     facts += [("registered", moment(version.created)), ("code", version.code_version)]
     return Link("model version", f"{version.name}@{version.version}", tuple(facts))
+
+
+def _evaluated_link(evidence: Evidence) -> Link | None:
+    """What an EvaluationJob looked at; the model that a TrainingJob evaluates is its own."""
+    if evidence.evaluation is None or evidence.status is None or evidence.status.kind != "EvaluationJob":
+        return None
+    return Link("evaluated model", evidence.evaluation.model, (("digest", evidence.evaluation.model_digest),))
 
 
 def _run_link(evidence: Evidence) -> Link:

@@ -148,5 +148,7 @@ def opening(document: StatusDocument, *, attempts: int, before: StatusDocument |
 
 
 def idle(stage: str, progress: Progress | None) -> Progress:
-    """Progress at a stage's start: the step reached so far is kept."""
-    return Progress(stage=stage, step=progress.step if progress else 0)
+    """Progress at a stage's start: how far training has come is kept, its speed is not."""
+    if progress is None:
+        return Progress(stage=stage)
+    return progress.model_copy(update={"stage": stage, "tokens_per_second": None, "eta_seconds": None})

@@ -21,7 +21,7 @@ _PASSED: dict[str, ConditionStatus] = {"Passed": "True", "Failed": "False"}
 
 def begin(attempt: EvaluationAttempt) -> None:
     """Resolve target and baseline before anything is started; start Ray unless the verdict stands."""
-    _target(attempt)
+    attempt.board.update(model=_target(attempt).registered)
     _baseline(attempt)
     attempt.board.enter("Pending", Reason.EVALUATING)
     record = yards.read_stage(attempt.folder, "evaluate")

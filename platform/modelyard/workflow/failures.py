@@ -76,8 +76,8 @@ def _sentence(error: BaseException) -> str:
 
 
 def _lines(error: BaseException, known: ModelyardError | None) -> list[str]:
-    if known is not None and error.__cause__ is None:
-        return []
+    if known is not None and not (isinstance(known, TrainingError) and known.__cause__):
+        return []  # it says in words what is wrong and where; its traceback is in driver.log
     return "".join(traceback.format_exception(error)).splitlines()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +60,29 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
 
 
 def stands(attempt: Attempt[TrainingJob], record: StageRecord) -> bool:
-    """Whether the recorded dataset is there; warns when its sources changed since: the run goes on with what it has."""
+    """Whether the recorded dataset is there; warns of sources that changed or went: the run goes on with its own."""
     try:
         dataset_record = _read(attempt, record)
     except ModelyardError:
         return False
     if attempt.options.verify:
         yards.verify_folder(_folder(attempt, record), dataset_record.files)
-    changed = data.recognise(dataset_record, attempt.job, root=attempt.root, verify=attempt.options.verify)
-    if changed:
-        named = ", ".join(map(str, changed[:3])) + (" …" if len(changed) > 3 else "")
-        attempt.board.tell(
-            Note(
-                f"{len(changed)} source file(s) changed since this run's dataset was made ({named}): "
-                "the run goes on with the text it recorded; --fresh starts anew on the new text",
-                warning=True,
-            )
-        )
+    different = data.recognise(dataset_record, attempt.job, root=attempt.root, verify=attempt.options.verify)
+    missing = [name for name in different if not (attempt.root / name).exists()]
+    _warn(attempt, missing, "missing", "put them back before --fresh, which would read them")
+    changed = [name for name in different if name not in set(missing)]
+    _warn(attempt, changed, "changed", "--fresh starts anew on the new text")
     return True
+
+
+def _warn(attempt: Attempt[TrainingJob], names: Sequence[str], what: str, remedy: str) -> None:
+    if names:
+        named = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        text = (
+            f"{len(names)} source file(s) {what} since this run's dataset was made ({named}): "
+            f"the run goes on with the text it recorded; {remedy}"
+        )
+        attempt.board.tell(Note(text, warning=True))
 
 
 def dataset(attempt: Attempt[TrainingJob]) -> DatasetRecord:

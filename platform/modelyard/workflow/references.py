@@ -8,6 +8,7 @@ from pathlib import Path
 from modelyard import registry
 from modelyard import yard as yards
 from modelyard.errors import InvalidInputError, NotFoundError
+from modelyard.records import ModelState
 from modelyard.spec import ModelSpec
 
 _REGISTRY = "registry://"
@@ -18,8 +19,8 @@ _HUB = "hf://"
 class ResolvedModel:
     """A model folder, the digest of its files, and how lineage names it (`name@3`, or the folder's path).
 
-    `reference` resolves to the same again: a version, no alias. `dataset_digest` is that of what a registered version
-    was trained on.
+    `reference` resolves to the same again: a version, no alias. Of a registered version only: `registered`, as a status
+    names it, and `dataset_digest`, of what it was trained on.
     """
 
     folder: Path
@@ -27,6 +28,7 @@ class ResolvedModel:
     label: str
     reference: str
     dataset_digest: str | None = None
+    registered: ModelState | None = None
 
 
 def resolve_model(reference: str, *, root: Path, yard: yards.Yard) -> ResolvedModel:
@@ -41,7 +43,8 @@ def resolve_model(reference: str, *, root: Path, yard: yards.Yard) -> ResolvedMo
         books.verify(found)
         version, folder = found
         label = f"{version.name}@{version.version}"
-        return ResolvedModel(folder, version.digest, label, f"{_REGISTRY}{label}", version.dataset_digest)
+        registered = ModelState(name=version.name, version=version.version, digest=version.digest)
+        return ResolvedModel(folder, version.digest, label, f"{_REGISTRY}{label}", version.dataset_digest, registered)
     if reference.startswith(_HUB):
         raise InvalidInputError(
             f"{reference}: reading from the Hugging Face hub is not built yet",

@@ -13,7 +13,7 @@ from typing import Any
 from modelyard import train
 from modelyard import yard as yards
 from modelyard.checkpoint import committed
-from modelyard.errors import FencedError, ModelyardError
+from modelyard.errors import BadDataError, FencedError, ModelyardError
 from modelyard.records import CheckpointState, Progress, StageOutput, StageRecord
 from modelyard.spec import TrainingJob
 from modelyard.spec.reasons import Reason
@@ -32,16 +32,20 @@ def work(attempt: Attempt[TrainingJob]) -> Made:
     from modelyard.train import on_ray
 
     base = base_model(attempt)
+    dataset = preparing.dataset(attempt).digest
+    _check_text(attempt, dataset)
     task = train.TrainTask(
         run_folder=str(attempt.folder.path),
         yard_root=str(attempt.yard.root),
         root=str(attempt.root),
         manifest=attempt.job.model_dump_json(by_alias=True, exclude_none=True),
-        dataset_folder=str(attempt.yard.dataset_folder(preparing.dataset(attempt).digest)),
+        dataset_folder=str(attempt.yard.dataset_folder(dataset)),
         model_folder=str(base.folder) if base else None,
         driver_attempt=attempt.lease.attempt,
     )
     attempt.ray.ready()
+    count = attempt.job.spec.workers.count
+    attempt.board.tell(Note(f"starting {count} worker{'s' if count > 1 else ''}"))
     with _watched(attempt):
         outcome = on_ray.launch(task, workers=attempt.job.spec.workers, on_failure=_told_to(attempt))
     if outcome.stopped:
@@ -78,6 +82,17 @@ def export_folder(attempt: Attempt[TrainingJob]) -> Path:
     return attempt.yard.root / output(attempt.records["train"], "export").path
 
 
+def _check_text(attempt: Attempt[TrainingJob], dataset: str) -> None:
+    """Raise BadDataError when the run has trained on other text: the workers would find out once they are up."""
+    newest = next(iter(committed(attempt.folder)), None)
+    if newest and newest.record.dataset_digest != dataset:
+        raise BadDataError(
+            f"the run's checkpoint of step {newest.step:,} was trained on dataset {newest.record.dataset_digest}; "
+            f"what the sources give now is dataset {dataset}",
+            hint="put the old sources back, or start anew with --fresh",
+        )
+
+
 def _told_to(attempt: Attempt[TrainingJob]) -> Callable[[train.WorkerFailure], None]:
     """What happens at each failure of the group, before it is decided whether it starts again."""
 
@@ -111,6 +126,7 @@ class _Watch:
         self._metrics = Follower(attempt.folder.metrics, from_end=True)
         self._recent: deque[float] = deque(maxlen=20)
         self._told_to_stop = False
+        self._at_work = False
         self._fenced = False
 
     def until(self, done: threading.Event) -> None:
@@ -143,11 +159,13 @@ class _Watch:
                 guard=self._attempt.lease.check,
             )
             self._told_to_stop = True
-            self._attempt.board.tell(Note("stopping: the workers commit at the end of this step"))
+            when = "commit at the end of this step" if self._at_work else "stop once they have started"
+            self._attempt.board.tell(Note(f"stopping: the workers {when}"))
 
     def _take(self, row: dict[str, Any]) -> None:
         if row.get("attempt", 0) < self._attempt.lease.attempt or "step" not in row:
             return
+        self._at_work = True
         if "stepSeconds" in row:
             self._recent.append(float(row["stepSeconds"]))
         total = row.get("totalSteps")

@@ -28,10 +28,11 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_a_ctrl_c_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted() -> None:
+    def interrupted(yard: str | None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("modelyard.cli.app.app", interrupted)
+    monkeypatch.setattr("modelyard.cli.places.the_yard", interrupted)
+    monkeypatch.setattr(sys, "argv", ["modelyard", "runs"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert (ended.value.code, capsys.readouterr().err) == (130, "error: interrupted\n")

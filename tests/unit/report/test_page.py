@@ -129,6 +129,17 @@ def test_a_run_that_goes_on_shows_what_there_is(
     assert "evaluation" not in reader.ids
 
 
+def test_an_evaluation_names_the_version_that_it_looked_at_and_registered_none(tmp_path: Path) -> None:
+    sample = Sample(sample_yard(tmp_path), stages=("evaluate", "register"), steps=0)
+    run = sample.write()
+    status = sample.status().model_copy(update={"kind": "EvaluationJob"})
+    html = render(run, sample.yard, status=status).read_text()
+    for shown in ("evaluated model", "quickstart@3", digest("export")):
+        assert shown in html
+    for of_the_training in ("Registered", digest("version"), digest("spec")):
+        assert of_the_training not in html
+
+
 def test_a_run_of_which_only_the_folder_stands(tmp_path: Path) -> None:
     yard = sample_yard(tmp_path)
     run = yard.run(RUN_ID)

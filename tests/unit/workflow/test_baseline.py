@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from modelyard import yard as yards
 from modelyard.errors import IntegrityError
-from modelyard.records import VersionRecord
+from modelyard.records import StatusDocument, VersionRecord
 from modelyard.registry import open_registry
 from modelyard.spec import EvaluationJob, parse
 from modelyard.workflow import evaluation_job
 from modelyard.workflow.attempt import Attempt, RunOptions
+from modelyard.workflow.board import Board
 from modelyard.workflow.stop import StopRequest
 
 ZERO = "sha256:" + "0" * 64
@@ -23,7 +25,7 @@ apiVersion: modelyard.dev/v1alpha1
 kind: EvaluationJob
 metadata: {name: check}
 spec:
-  target: {model: registry://base@1}
+  target: {model: TARGET}
   BASELINE
   suites: [{name: heldout, task: perplexity, sources: [{name: words, path: words.jsonl}]}]
 """
@@ -53,8 +55,8 @@ def yard(tmp_path: Path) -> yards.Yard:
 def attempts(tmp_path: Path, yard: yards.Yard) -> Iterator[Any]:
     leases: list[yards.Lease] = []
 
-    def begin(baseline: str = STABLE) -> Attempt[EvaluationJob]:
-        (job,) = parse(JOB.replace("BASELINE", baseline), origin="job.yaml")
+    def begin(baseline: str = STABLE, target: str = "registry://base@1") -> Attempt[EvaluationJob]:
+        (job,) = parse(JOB.replace("BASELINE", baseline).replace("TARGET", target), origin="job.yaml")
         assert isinstance(job, EvaluationJob)
         run = yard.run("check-01234567")
         for lease in leases:
@@ -104,3 +106,14 @@ def test_a_damaged_baseline_is_no_missing_one(attempts: Any, yard: yards.Yard) -
     config.write_text("{} x")
     with pytest.raises(IntegrityError, match=r"config\.json is damaged"):
         inputs(attempts())
+
+
+def test_the_status_names_the_version_that_an_alias_meant(attempts: Any, yard: yards.Yard) -> None:
+    open_registry(yard).set_alias("base", "stable", 2, by="test")
+    attempt = attempts("", target="registry://base@stable")
+    attempt.board = Board(StatusDocument(kind="EvaluationJob", name="check"), sinks=[], listener=lambda news: None)
+    attempt.ray = cast(Any, SimpleNamespace(begin=lambda: None))
+    evaluation_job.begin(attempt)
+    model = attempt.board.document.model
+    assert model is not None
+    assert (model.name, model.version) == ("base", 2)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from modelyard.records import Condition, FailureDigest, Progress, StatusDocument
 from modelyard.spec.reasons import Reason
-from modelyard.workflow.board import Board, opening, with_condition
+from modelyard.workflow.board import Board, idle, opening, with_condition
 from modelyard.workflow.news import News, Progressed
 
 
@@ -81,3 +81,9 @@ def test_a_resumed_run_keeps_what_it_learnt_and_drops_its_end() -> None:
     after_failure = opening(board.document, attempts=3, before=board.document, now="2026-11-22T14:00:00Z")
     assert "Failed" not in types(after_failure)
     assert after_failure.completion_time is None
+
+
+def test_the_next_stage_keeps_how_far_training_came_and_not_how_fast() -> None:
+    trained = Progress(stage="train", step=480, total_steps=480, tokens=9000, tokens_per_second=50.0, eta_seconds=1.0)
+    assert idle("register", trained) == Progress(stage="register", step=480, total_steps=480, tokens=9000)
+    assert idle("prepare", None) == Progress(stage="prepare")

@@ -28,6 +28,15 @@ def test_a_training_error_brings_its_own_place_and_evidence() -> None:
     assert digest.retryable
 
 
+def test_a_known_error_needs_no_traceback_of_what_told_of_it() -> None:
+    error = BadDataError("the checkpoint was trained on other text")
+    error.__cause__ = RuntimeError("a worker raised")
+    assert digest_of(error, stage="train").evidence == ()
+    lost = WorkerLostError("the group ended without a word")
+    lost.__cause__ = RuntimeError("a worker raised")
+    assert digest_of(lost, stage="train").evidence[-1] == "modelyard.errors.WorkerLostError: " + str(lost)
+
+
 def test_an_unknown_error_is_internal_with_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         print(1 // 0)
